@@ -1,0 +1,2 @@
+//! pg-maint
+fn main() {}
