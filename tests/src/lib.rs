@@ -1,1 +1,50 @@
-//! Test bed.
+//! The test bed: real, private servers for the end-to-end tests, the benches and the demo.
+//!
+//! Nothing here imitates a server. A [`Postgres`] is a cluster of its own in a fresh directory on a port of its own, so a
+//! test may kill it, freeze it or fill it, and nothing it does reaches a database somebody cares for. What was started
+//! never outlives its starter, not even one ended by SIGKILL: see [`sandbox`] for how.
+//!
+//! - [`setup`] tells what must be installed, and installs it;
+//! - [`Postgres`] and [`Pgbouncer`] are the servers, [`shared`] the one server of a test binary, [`Session`] a client that
+//!   stays connected and holds its locks;
+//! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
+//! - [`workload`] leaves a database in the state years of neglect leave it in.
+//!
+//! Library code answers with [`Error`]; only tests unwrap.
+
+mod account;
+mod client;
+mod error;
+mod pgbouncer;
+mod port;
+mod postgres;
+pub mod sandbox;
+mod session;
+pub mod setup;
+mod shared;
+mod template;
+mod tool;
+pub mod workload;
+
+pub use error::{Error, Result};
+pub use pgbouncer::Pgbouncer;
+pub use postgres::{Builder, Postgres};
+pub use session::Session;
+pub use shared::shared;
+pub use tool::{Output, RUN_LIMIT, Running, records, run, run_fed, start, tool};
+
+use std::time::{Duration, Instant};
+
+/// Polls until `condition` holds; after `timeout` the answer is [`Error::TimedOut`], which names `what`.
+pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let end = Instant::now() + timeout;
+    loop {
+        if condition() {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(Error::TimedOut { what: what.to_owned(), after: timeout });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
