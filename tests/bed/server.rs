@@ -1,6 +1,6 @@
 //! Servers start, stop, freeze and hold locks as told.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use sqlx::{Connection as _, Row as _};
@@ -159,6 +159,23 @@ fn a_killed_server_recovers_what_was_committed() {
 }
 
 #[test]
+fn a_server_started_again_waits_for_its_port_to_become_free() {
+    let server = Postgres::builder(15).start().unwrap();
+    server.stop_fast().unwrap();
+    let squatter = TcpListener::bind(("127.0.0.1", server.port())).unwrap();
+    std::thread::scope(|scope| {
+        let started = scope.spawn(|| server.start_again());
+        let refused = wait_until("the server finds its port taken", Duration::from_secs(30), || {
+            server.log().contains("Address already in use")
+        });
+        drop(squatter);
+        started.join().unwrap().unwrap();
+        refused.unwrap();
+    });
+    assert_eq!(server.psql("postgres", "SELECT 1").unwrap(), "1");
+}
+
+#[test]
 fn pgbouncer_pools_by_transaction() {
     let server = shared(15).unwrap();
     let db = server.fresh_db("pooled").unwrap();
@@ -179,4 +196,5 @@ fn what_is_missing_can_be_installed() {
     setup::install(&setup::missing()).unwrap();
     assert_eq!(setup::missing(), []);
     assert!(TcpStream::connect(("127.0.0.1", 6432)).is_err(), "a pgbouncer service was started");
+    assert_eq!(setup::install(&[]).map_err(|e| e.to_string()), Ok(()));
 }

@@ -29,6 +29,7 @@ pub mod workload;
 pub use error::{Error, Result};
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Builder, Postgres};
+pub use rustix::process::Signal;
 pub use session::Session;
 pub use shared::shared;
 pub use tool::{Output, RUN_LIMIT, Running, records, run, run_fed, start, tool};
