@@ -15,7 +15,7 @@ fn starter_to_be_killed() {
     let Some(file) = std::env::var_os(FILE).map(PathBuf::from) else { return };
     let server = Postgres::builder(15).start().unwrap();
     if std::env::var_os("TESTBED_REAPER_FREEZE").is_some() {
-        server.sigstop();
+        server.sigstop().unwrap();
     }
     let text = format!("{}\n{}\n", server.pid().unwrap(), server.dir().display());
     std::fs::write(file.with_extension("new"), text).unwrap();

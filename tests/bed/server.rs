@@ -130,7 +130,7 @@ fn a_session_that_waits_for_a_lock_can_be_cancelled_and_dropped() {
 fn a_frozen_server_takes_connections_and_answers_nobody_until_it_is_woken() {
     let server = Postgres::builder(15).start().unwrap();
     let mut session = server.psql_background("postgres", "").unwrap();
-    server.sigstop();
+    server.sigstop().unwrap();
     assert!(TcpStream::connect(("127.0.0.1", server.port())).is_ok());
     session.send_nowait("SELECT 'awake'").unwrap();
     let pid = server.pid().unwrap();

@@ -316,8 +316,8 @@ impl Postgres {
     }
 
     /// Freezes the postmaster and every backend: connections are still taken by the kernel, and nobody answers.
-    pub fn sigstop(&self) {
-        self.home.sandbox.signal(Signal::STOP);
+    pub fn sigstop(&self) -> Result<()> {
+        self.home.sandbox.freeze()
     }
 
     /// Wakes what [`Postgres::sigstop`] froze.

@@ -118,6 +118,18 @@ impl Sandbox {
         })
     }
 
+    /// Stops all of them and waits until each has stopped: a signal is only a request until the kernel acts on it, and a
+    /// fork that slipped through is stopped in the next round.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        wait_until("stopped processes stop", Duration::from_secs(10), || {
+            let awake: Vec<_> = self.processes().into_iter().filter(|pid| !is_stopped(*pid)).collect();
+            for pid in &awake {
+                let _ = kill_process(*pid, Signal::STOP);
+            }
+            awake.is_empty()
+        })
+    }
+
     /// Ends what runs here and removes the directory, by closing the watcher's pipe and waiting for it.
     pub(crate) fn remove(&self) {
         let watcher = self.watcher.lock().ok().and_then(|mut w| w.take());
@@ -137,6 +149,12 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// proc_pid_stat(5): the state is the letter after the name, which is in parentheses and may contain some itself.
+fn is_stopped(pid: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
 }
 
 fn watch(dir: &Path) -> Result<(ChildStdin, Child)> {

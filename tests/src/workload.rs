@@ -42,14 +42,14 @@ pub struct Filled {
     pub elapsed: Duration,
 }
 
-/// Fills a database of `server`, which should be empty. At scale 1 this takes a few seconds and about 120 MB; rows grow in
+/// Fills a database of `server`, which should be empty. At scale 1 this takes a few seconds and about 100 MB; rows grow in
 /// proportion to `scale`, and scales below 0.02 are taken as that.
 pub fn fill(server: &Postgres, db: &str, scale: f64) -> Result<Filled> {
     let begin = Instant::now();
     let scale = if scale.is_finite() { scale.clamp(0.02, 1000.0) } else { 1.0 };
     let sizes = [
-        ("orders", 200_000.0),
-        ("events", 200_000.0),
+        ("orders", 150_000.0),
+        ("events", 160_000.0),
         ("accounts", 50_000.0),
         ("readings", 100_000.0),
         ("imports", 50_000.0),
