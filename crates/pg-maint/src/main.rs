@@ -1,2 +1,5 @@
-//! pg-maint
-fn main() {}
+//! The program `pg-maint`; all of it is in the library.
+
+fn main() -> std::process::ExitCode {
+    pg_maint::main()
+}
