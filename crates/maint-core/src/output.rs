@@ -60,6 +60,17 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Writing failed for another reason than a closed pipe.
     pub fn emit(&mut self, record: &Record, line: &str) -> io::Result<()> {
+        if matches!(self.format, Format::Table | Format::Prometheus | Format::Nagios) {
+            self.held.push(record.clone());
+        }
+        self.forward(line)
+    }
+
+    /// Writes an event, JSON text on one line, where events are what is written.
+    ///
+    /// # Errors
+    /// As [`Writer::emit`].
+    pub fn forward(&mut self, line: &str) -> io::Result<()> {
         match self.format {
             Format::Ndjson => self.write(format_args!("{line}\n")),
             Format::Json => {
@@ -67,10 +78,7 @@ impl<W: Write> Writer<W> {
                 self.written += 1;
                 self.write(format_args!("{lead}{line}"))
             }
-            Format::Table | Format::Prometheus | Format::Nagios => {
-                self.held.push(record.clone());
-                Ok(())
-            }
+            Format::Table | Format::Prometheus | Format::Nagios => Ok(()),
         }
     }
 

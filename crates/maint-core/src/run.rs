@@ -89,9 +89,13 @@ impl Run {
         }
     }
 
-    /// How many records had this status so far.
-    pub fn count(&self, status: Status) -> usize {
-        self.lock().counts.get(&status).copied().unwrap_or(0)
+    /// Passes on a record of another program, an event as JSON text, to a reader of records. It is not counted and not
+    /// journalled: that program has done so.
+    pub fn forward(&self, line: &str) {
+        let mut inner = self.lock();
+        if let Err(error) = inner.writer.forward(line) {
+            inner.note(format!("cannot write to stdout: {error}"));
+        }
     }
 
     /// Ends the run: writes the summary and returns the exit code of the worst record.

@@ -83,7 +83,7 @@ impl Session {
     /// Logs in, applies the settings, and asks the server who we are.
     ///
     /// # Errors
-    /// Those of [`Error::from_connect`]'s kinds: down, no slot free, login refused, no such database, TLS.
+    /// Server down, no slot free, login refused, no such database, TLS, or settings that are wrong.
     pub async fn open(target: &Target, settings: SessionSettings) -> Result<Self, Error> {
         let limit = settings.connect_timeout.or_else(|| target.connect_timeout()).unwrap_or(DEFAULT_CONNECT_TIMEOUT);
         match tokio::time::timeout(limit, Self::open_unlimited(target, &settings)).await {

@@ -207,17 +207,25 @@ impl Target {
             return Ok(built.host(address).socket(address).ssl_mode(PgSslMode::Disable));
         }
         built = built.host(address).ssl_mode(self.ssl_mode);
-        if let Some(path) = &self.ssl_root_cert {
+        if let Some(path) = readable("sslrootcert", self.ssl_root_cert.as_deref())? {
             built = built.ssl_root_cert(path);
         }
-        if let Some(path) = &self.ssl_cert {
+        if let Some(path) = readable("sslcert", self.ssl_cert.as_deref())? {
             built = built.ssl_client_cert(path);
         }
-        if let Some(path) = &self.ssl_key {
+        if let Some(path) = readable("sslkey", self.ssl_key.as_deref())? {
             built = built.ssl_client_key(path);
         }
         Ok(built)
     }
+}
+
+/// The file of a parameter, opened once to see that it can be: the driver's error would name neither file nor parameter.
+fn readable<'a>(name: &str, path: Option<&'a str>) -> Result<Option<&'a str>, Error> {
+    if let Some(path) = path {
+        std::fs::File::open(path).map_err(|e| usage(format!("cannot read `{name}` file {path}: {e}")))?;
+    }
+    Ok(path)
 }
 
 fn usage(message: impl Into<String>) -> Error {
@@ -382,6 +390,13 @@ mod tests {
         assert_eq!(target.to_string(), "u@[::1]:5432/d");
         let options = target.connect_options("x").unwrap();
         assert_eq!((options.get_host(), options.get_socket()), ("::1", None));
+    }
+
+    #[test]
+    fn a_certificate_file_that_is_missing_is_named() {
+        let target = resolve(Some("host=a sslrootcert=/nowhere/root.crt"), &[]).unwrap();
+        let message = target.connect_options("x").unwrap_err().to_string();
+        assert!(message.contains("`sslrootcert` file /nowhere/root.crt"), "{message}");
     }
 
     #[test]

@@ -150,11 +150,11 @@ impl Error {
     /// Sorts an error of opening a session; `target` is its printed form.
     pub(crate) fn from_connect(error: &sqlx::Error, target: &str) -> Self {
         if let Some(e) = database_error(error) {
-            let report = ServerReport::from(e);
-            let down = matches!(report.sqlstate.as_str(), "57P01" | "57P02") || report.sqlstate.starts_with("08");
-            return if down { down_report(target, report) } else { classify(report, target) };
+            return classify_connect(ServerReport::from(e), target);
         }
         match error {
+            // How rustls reports a handshake that failed, such as a certificate that is not accepted.
+            sqlx::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => Self::Tls { message: e.to_string() },
             sqlx::Error::Io(e) => Self::Down { target: target.to_owned(), sqlstate: None, message: io_message(e) },
             other => Self::from_driver(other),
         }
@@ -261,6 +261,21 @@ fn io_message(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no server listens on that socket".to_owned(),
         io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+/// While a session is being opened every error is the end of it, so that it is fatal tells nothing, and nothing can have
+/// been dropped meanwhile: 42704 is then a setting that the server does not know.
+fn classify_connect(report: ServerReport, target: &str) -> Error {
+    match report.sqlstate.as_str() {
+        "57P01" | "57P02" => down_report(target, report),
+        // A pooler's code for nearly everything. That it refuses something does not mean that it is down.
+        "08P01" => Error::Other(report),
+        state if state.starts_with("08") => down_report(target, report),
+        _ => match classify(report.clone(), target) {
+            Error::ConnectionLost { .. } | Error::Gone(_) => Error::Other(report),
+            error => error,
+        },
     }
 }
 
@@ -372,6 +387,20 @@ mod tests {
         let broken = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert!(matches!(Error::from_connect(&broken(), "u@h:1/d"), Error::Down { target, .. } if target == "u@h:1/d"));
         assert!(matches!(Error::from(broken()), Error::ConnectionLost { .. }));
+        let certificate = sqlx::Error::Io(io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate"));
+        assert!(matches!(Error::from_connect(&certificate, "t"), Error::Tls { .. }));
+    }
+
+    #[test]
+    fn what_is_refused_while_opening_is_neither_down_nor_gone_nor_lost() {
+        let of = |sqlstate: &str| classify_connect(ServerReport { fatal: true, ..report(sqlstate, "m", None) }, "t");
+        for state in ["08P01", "42704", "22023"] {
+            assert!(matches!(of(state), Error::Other(_)), "{state}");
+        }
+        for state in ["57P01", "57P03", "08006"] {
+            assert!(matches!(of(state), Error::Down { .. }), "{state}");
+        }
+        assert!(matches!(of("53300"), Error::SlotsFull { .. }));
     }
 
     #[test]
