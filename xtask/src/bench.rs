@@ -87,10 +87,10 @@ fn pg(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
         peer
     };
     let everything =
-        "SELECT format('UPDATE t%s SET a = a + 1 WHERE id % 2 = 0', n) FROM generate_series(1, 120) n \\gexec
+        "SELECT format('UPDATE t%s SET a = a + 1 WHERE id %% 2 = 0', n) FROM generate_series(1, 120) n \\gexec
         UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 3 = 0;";
     let a_tenth =
-        "SELECT format('UPDATE t%s SET a = a + 1 WHERE id % 2 = 0', n * 10) FROM generate_series(1, 12) n \\gexec";
+        "SELECT format('UPDATE t%s SET a = a + 1 WHERE id %% 2 = 0', n * 10) FROM generate_series(1, 12) n \\gexec";
     bench.pair("vacuum, everything needy", 1.10, everything, &|| vacuum(true), &vacuumdb)?;
     bench.pair("vacuum, 10 % needy", 0.25, a_tenth, &|| vacuum(false), &vacuumdb)?;
 

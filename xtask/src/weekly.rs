@@ -15,6 +15,7 @@ use maint_core::child::{Child, CommandSpec, Ended, Line};
 use maint_core::cli::CommonArgs;
 use maint_core::failure::Failure;
 use maint_core::guard::Guard;
+use maint_core::lock::{LockError, RunLock};
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::{Exit, Severity, Status};
@@ -80,6 +81,10 @@ pub(crate) async fn weekly(args: &WeeklyArgs, common: &CommonArgs, run: &Run) ->
         Some(dir) => dir.clone(),
         None => workspace::state_dir()?,
     };
+    let _lock = RunLock::acquire(&state_dir, "weekly").map_err(|error| match error {
+        LockError::Held { .. } => Failure::not_now(error.to_string()),
+        LockError::Io { .. } => Failure::usage(error.to_string()),
+    })?;
     run.journal_in(&state_dir)?;
     let routine = Routine { bin_dir, state_dir, common, run, cancel: Cancel::on_signals()? };
     for (name, day) in days {

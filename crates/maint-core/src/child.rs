@@ -1,9 +1,9 @@
 //! Other programs, run so that none of them outlives its purpose.
 //!
-//! A child gets a process group of its own, because what hangs is as a rule not the shell that was started but something it
-//! started. At the deadline, or when the run is cancelled, the whole group is asked to end (SIGTERM), and killed when the
-//! grace period is over. Output is handed over line by line while it comes: a dump that takes an hour is watched, not
-//! waited for. A child that ends by itself leaves its background processes alone.
+//! A child gets a process group of its own, because what hangs is as a rule not the shell that was started but
+//! something it started. At the deadline, or when the run is cancelled, the whole group is asked to end (SIGTERM), and
+//! killed when the grace period is over. Output is handed over line by line while it comes: a dump that takes an hour
+//! is watched, not waited for. A child that ends by itself leaves its background processes alone.
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::ffi::{OsStr, OsString};
@@ -105,9 +105,7 @@ pub enum ChildError {
         source: io::Error,
     },
     /// Not even SIGKILL ended it, as happens when a disk or network file system hangs.
-    #[error(
-        "{program} (process {pid}) does not end even when killed; it most likely waits for a disk or network file system"
-    )]
+    #[error("{program} (process {pid}) does not end even when killed; most likely it waits for a disk or a network")]
     Unkillable {
         /// The program as it was named.
         program: String,
@@ -132,7 +130,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the program. `deadline` counts from now; `grace` is the time between SIGTERM and SIGKILL. Needs a runtime.
+    /// Starts the program. `deadline` counts from now; `grace` is the time between SIGTERM and SIGKILL. Needs a
+    /// runtime.
     pub fn spawn(spec: CommandSpec, deadline: Option<Duration>, grace: Duration) -> Result<Self, ChildError> {
         let program = spec.program.to_string_lossy().into_owned();
         let stdin = if matches!(spec.stdin, Stdin::None) { Stdio::null() } else { Stdio::piped() };
@@ -141,7 +140,9 @@ impl Child {
         let spawned = command.process_group(0).spawn();
         let mut inner = match spawned {
             Ok(inner) => inner,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ChildError::NotFound { program }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound || is_nowhere(&spec.program) => {
+                return Err(ChildError::NotFound { program });
+            }
             Err(source) => return Err(ChildError::Start { program, source }),
         };
         let group = inner.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -284,6 +285,14 @@ impl Drop for Child {
             feeder.abort();
         }
     }
+}
+
+/// Whether a bare name is in no directory of `PATH` that we can see. A directory that we may not enter makes the system
+/// report "permission denied" instead.
+fn is_nowhere(program: &OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    !program.as_encoded_bytes().contains(&b'/')
+        && !std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }
 
 /// One stream of output being cut into lines.

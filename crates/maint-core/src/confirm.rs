@@ -1,6 +1,7 @@
 //! The question before something that cannot be taken back.
 //!
-//! A person at a terminal is asked. A script cannot be asked, and silence is not consent, so it must say `--yes` itself.
+//! A person at a terminal is asked. A script cannot be asked, and silence is not consent, so it must say `--yes`
+//! itself.
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
@@ -21,7 +22,8 @@ pub enum NotConfirmed {
     },
 }
 
-/// Asks for consent to `what` (words that end a sentence, as "drop the slot old_replica"), unless `yes` gave it already.
+/// Asks for consent to `what` (words that end a sentence, as "drop the slot old_replica"), unless `yes` gave it
+/// already.
 ///
 /// Only `y` and `yes` agree; an empty line, another answer and the end of input do not. Blocks until answered.
 pub fn confirm(what: &str, yes: bool) -> Result<(), NotConfirmed> {

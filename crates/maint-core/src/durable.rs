@@ -1,8 +1,9 @@
 //! Files that are either the old one or the new one, whatever happens in between.
 //!
-//! The new content goes to a temporary file in the same directory, is synced, renamed over the old name, and the directory is
-//! synced, so that a crash or a full disk never leaves a mixture. A temporary file has its final mode before the first
-//! byte is in it; a secret is never readable for a moment. A symbolic link is replaced itself, not what it points to.
+//! The new content goes to a temporary file in the same directory, is synced, renamed over the old name, and the
+//! directory is synced, so that a crash or a full disk never leaves a mixture. A temporary file has its final mode
+//! before the first byte is in it; a secret is never readable for a moment. A symbolic link is replaced itself, not
+//! what it points to.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};

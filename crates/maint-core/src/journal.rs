@@ -1,16 +1,17 @@
 //! The journal: one line for every record of a run that changed something, chained so that a later edit is found.
 //!
-//! A line of `STATE_DIR/journal/journal.ndjson` is
-//! `{"seq":N,"prev":"HEX","record":{...},"hash":"HEX"}`, where `seq` counts from 1, `prev` is the hash of the line before
-//! (sixty-four zeros before the first), and `hash` is the SHA-256 of `PREV LF SEQ LF RECORD`: the previous hash in hex, the number in decimal and
-//! the record exactly as it stands in the line.
+//! A line of `STATE_DIR/journal/journal.ndjson` is `{"seq":N,"prev":"HEX","record":{...},"hash":"HEX"}`, where `seq`
+//! counts from 1, `prev` is the hash of the line before (sixty-four zeros before the first), and `hash` is the SHA-256
+//! of `PREV LF SEQ LF RECORD`: the previous hash in hex, the number in decimal and the record exactly as it stands in
+//! the line.
 //!
-//! A chain cannot tell that its last lines were cut off, so the file `head` beside it names the last line. It is written after
-//! the line is on disk, and never runs ahead of it. Whenever it is ahead, lines are gone, and the next line is chained to
-//! the head, not to what is left: the gap stays in the file for [`verify`] to find.
-//! For the same reason a journal can be rotated: the next file goes on from the head.
+//! A chain cannot tell that its last lines were cut off, so the file `head` beside it names the last line. It is
+//! written after the line is on disk, and never runs ahead of it. Whenever it is ahead, lines are gone, and the next
+//! line is chained to the head, not to what is left: the gap stays in the file for [`verify`] to find. For the same
+//! reason a journal can be rotated: the next file goes on from the head.
 //!
-//! There is no key in this: it finds mistakes and careless hands, not somebody who rewrites the whole file and the head.
+//! There is no key in this: it finds mistakes and careless hands, not somebody who rewrites the whole file and the
+//! head.
 //!
 //! Writers of several processes take turns by `flock` on the file. Nothing in here waits for anything but that lock and
 //! the disk.
@@ -137,8 +138,8 @@ pub enum JournalError {
     },
     /// The journal has lines, but nothing says which is the last.
     #[error(
-        "the head file {} is missing or damaged, so a cut end of the journal could not be found; restore it from a backup, or move \
-         the journal file aside to start a new one",
+        "the head file {} is missing or damaged, so a cut end of the journal would go unseen; restore it from a \
+         backup, or move the journal file aside to start a new one",
         path.display()
     )]
     NoHead {
@@ -174,13 +175,14 @@ impl Journal {
 
     /// Appends one record, a JSON object, and returns its place in the chain once it is on disk.
     ///
-    /// On an error the file is as it was before. Blocks while another process appends.
+    /// On an error the file is as it was before, unless only the last sync failed. Blocks while another process
+    /// appends.
     pub fn append(&mut self, record: &str) -> Result<Head, JournalError> {
         let record = one_line(record)?;
         let mut file = self.lock()?;
         let length = self.set_torn_line_aside(&mut file)?;
         let last = self.last(&mut file, length)?;
-        let seq = last.seq + 1;
+        let seq = last.seq.saturating_add(1);
         let head = Head { hash: chain_hash(&last.hash, seq, &record), seq };
         let line = render(seq, &last.hash, &record, &head.hash) + "\n";
         let written = file
@@ -190,10 +192,13 @@ impl Journal {
             .map_err(failed("append to", &self.path))
             .and_then(|()| self.write_head(&head));
         if let Err(error) = written {
-            // Half a line would be found and set aside by the next append; better not to leave it.
-            file.set_len(length)
-                .and_then(|()| file.sync_data())
-                .map_err(failed("undo a failed append to", &self.path))?;
+            // Where only the sync after the head's renaming failed, both are in place, and a cut would look like
+            // tampering.
+            if !matches!(read_head(&self.path), Ok(Some(named)) if named == head) {
+                file.set_len(length)
+                    .and_then(|()| file.sync_data())
+                    .map_err(failed("undo a failed append to", &self.path))?;
+            }
             return Err(error);
         }
         Ok(head)
@@ -244,17 +249,22 @@ impl Journal {
         if length == 0 {
             return Ok(head.unwrap_or_else(Head::genesis));
         }
-        let Some(head) = head else {
-            return Err(JournalError::NoHead { path: self.path.with_file_name(HEAD_NAME) });
-        };
         let start = last_line_end(file, length - 1).map_err(failed("read", &self.path))?;
         let mut line = Vec::new();
         file.seek(SeekFrom::Start(start))
             .and_then(|_| file.take(length - 1 - start).read_to_end(&mut line))
             .map_err(failed("read", &self.path))?;
-        // A last line that was edited beyond recognition is left for verify; the head is enough to go on.
-        let last = parse(&line).map(|line| Head { seq: line.seq, hash: line.hash.into_owned() });
-        Ok(last.filter(|last| last.seq > head.seq).unwrap_or(head))
+        let last = parse(&line);
+        match (head, last) {
+            // A crash came between a line and the head. Any other line that the head does not know is not ours: verify
+            // will say what is wrong with it, and the chain goes on from what we know we wrote.
+            (Some(head), Some(last)) if last.prev == head.hash && last.seq == head.seq.saturating_add(1) => {
+                Ok(Head { seq: last.seq, hash: last.hash.into_owned() })
+            }
+            (Some(head), _) => Ok(head),
+            (None, Some(first)) if first.seq == 1 => Ok(Head { seq: 1, hash: first.hash.into_owned() }),
+            (None, _) => Err(JournalError::NoHead { path: self.path.with_file_name(HEAD_NAME) }),
+        }
     }
 
     fn write_head(&self, head: &Head) -> Result<(), JournalError> {

@@ -1,7 +1,7 @@
 //! One run per task and target on this host.
 //!
-//! The lock is the kernel's (`flock`), so it ends with the process however that ends, and no stale file ever blocks a run.
-//! The file only says who holds it. It stays when the lock is released: removing it would let two runs lock two
+//! The lock is the kernel's (`flock`), so it ends with the process however that ends, and no stale file ever blocks a
+//! run. The file only says who holds it. It stays when the lock is released: removing it would let two runs lock two
 //! different files of the same name.
 
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! How far a run is, on stderr, for whoever watches it.
 //!
-//! A terminal gets a bar. Everything else (a log, cron's mail) gets one whole line per finished item, since a bar there is
-//! unreadable. Progress is never worth a failure: a stderr that is closed or full is ignored.
+//! A terminal gets a bar. Everything else (a log, cron's mail) gets one whole line per finished item, since a bar there
+//! is unreadable. Progress is never worth a failure: a stderr that is closed or full is ignored.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal as _, Write as _};

@@ -1,7 +1,7 @@
 //! Secrets, and text that may carry one.
 //!
-//! A [`Secret`] cannot be printed by accident: a log line, an error or a debug dump of what holds it says `[redacted]`. It
-//! comes from the environment or from a file, never from arguments, which every user of the host can read.
+//! A [`Secret`] cannot be printed by accident: a log line, an error or a debug dump of what holds it says `[redacted]`.
+//! It comes from the environment or from a file, never from arguments, which every user of the host can read.
 
 use std::fmt;
 use std::fs::File;
@@ -127,20 +127,15 @@ pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
 
 /// The text with the password of every URL and every `password=` in it hidden.
 ///
-/// Made for text that could not be parsed as well: where it is unclear how far a password reaches, more is hidden. A `@` that
-/// is not encoded (in a password or after it) hides everything up to the last one.
+/// Made for text that could not be parsed as well: where it is unclear how far a password reaches, more is hidden. A
+/// `@` that is not encoded (in a password or after it) hides everything up to the last one.
 pub fn redact_url(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let parts = text.split("://").peekable();
-    let mut first = true;
+    let mut parts = text.split("://");
+    out.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        if first {
-            out.push_str(part);
-        } else {
-            out.push_str("://");
-            out.push_str(&redact_authority(part));
-        }
-        first = false;
+        out.push_str("://");
+        out.push_str(&redact_authority(part));
     }
     redact_assignments(&out, text.contains("://"))
 }
@@ -193,14 +188,14 @@ fn value_length(text: &str, url: bool) -> usize {
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
     let mut chars = text.char_indices().skip(usize::from(quote.is_some()));
     while let Some((at, c)) = chars.next() {
-        match (c, quote) {
-            ('\\', _) => {
-                chars.next();
+        if c == '\\' {
+            chars.next();
+        } else if let Some(quote) = quote {
+            if c == quote {
+                return at + c.len_utf8();
             }
-            (c, Some(quote)) if c == quote => return at + c.len_utf8(),
-            (_, Some(_)) => {}
-            (c, None) if c.is_whitespace() || (url && c == '&') => return at,
-            (_, None) => {}
+        } else if c.is_whitespace() || (url && c == '&') {
+            return at;
         }
     }
     text.len()

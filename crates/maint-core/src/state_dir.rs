@@ -15,7 +15,7 @@ pub enum StateDirError {
     #[error("no state directory: neither MAINT_STATE_DIR nor XDG_STATE_HOME nor HOME is set; set MAINT_STATE_DIR")]
     NoHome,
     /// It cannot be made, or is not a directory.
-    #[error("cannot make the state directory {}: {source}; set MAINT_STATE_DIR to one this user may write", path.display())]
+    #[error("cannot make the state directory {}: {source}; set MAINT_STATE_DIR to one you may write", path.display())]
     Create {
         /// The directory.
         path: PathBuf,
@@ -24,7 +24,8 @@ pub enum StateDirError {
     },
 }
 
-/// `MAINT_STATE_DIR`, or `/var/lib/maint` for root, or `$XDG_STATE_HOME/maint`, or `~/.local/state/maint`. Always absolute.
+/// `MAINT_STATE_DIR`, or `/var/lib/maint` for root, or `$XDG_STATE_HOME/maint`, or `~/.local/state/maint`. Always
+/// absolute.
 pub fn state_dir() -> Result<PathBuf, StateDirError> {
     resolve(|name| std::env::var_os(name), rustix::process::geteuid().is_root())
 }

@@ -1,10 +1,10 @@
 //! Maintenance windows: `Sat..Sun 01:00-05:00 Europe/Madrid`.
 //!
-//! A window is a rule on local time, so its zone is part of it and daylight saving time is not an edge case but two nights
-//! of every year, both at an hour when maintenance runs. Each named day gives one interval of real time:
+//! A window is a rule on local time, so its zone is part of it and daylight saving time is not an edge case but two
+//! nights of every year, both at an hour when maintenance runs. Each named day gives one interval of real time:
 //!
-//! - an end that falls into the skipped hour is the moment of the jump, because that is when the clock passes it; a window
-//!   that lies wholly in the skipped hour does not happen that day;
+//! - an end that falls into the skipped hour is the moment of the jump, because that is when the clock passes it; a
+//!   window that lies wholly in the skipped hour does not happen that day;
 //! - an end that happens twice is taken the first time, so that a window neither opens twice nor runs an hour over.
 //!
 //! A window that ends at or before its start in the text runs past midnight and belongs to the day it starts on.

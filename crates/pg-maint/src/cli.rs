@@ -14,7 +14,7 @@ pub static SECTION: Section = Section {
         Key {
             name: "dsn",
             default: "",
-            env: &[],
+            env: &["DATABASE_URL"],
             check: checked::<String>,
             help: "URL or key=value string of the server",
         },

@@ -54,10 +54,8 @@ pub fn run(cli: &Cli) -> Exit {
 /// Runs the command; the exit code is there when a signal ended it.
 async fn command(cli: &Cli, run: &Run, task: &str, subject: &mut String) -> Result<Option<Exit>, Failure> {
     let mut settings = Settings::load(cli.common.config.as_deref(), &[&COMMON, &SECTION])?;
-    let dsn = match &cli.dsn {
-        Some(dsn) => Some(dsn.clone()),
-        None => settings.optional::<String>(&SECTION, "dsn")?,
-    };
+    settings.flag(&SECTION, "dsn", cli.dsn.as_ref())?;
+    let dsn: Option<String> = settings.optional(&SECTION, "dsn")?;
     let target = Target::resolve(dsn.as_deref(), &|name| std::env::var(name).ok()).map_err(|error| failure(&error))?;
     *subject = target.to_string();
     let cancel = Cancel::on_signals()?;

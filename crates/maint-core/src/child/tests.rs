@@ -14,6 +14,27 @@ async fn run(spec: CommandSpec, deadline: Duration, grace: Duration) -> (Ended, 
     (ended, lines)
 }
 
+/// Cancels the child as soon as it has printed a line; gives its standard output.
+async fn cancel_when_ready(script: &str, grace: Duration) -> (Ended, Vec<String>) {
+    let (heard, hear) = tokio::sync::oneshot::channel();
+    let mut heard = Some(heard);
+    let mut lines = Vec::new();
+    let child = Child::spawn(sh(script), Some(LONG), grace).unwrap();
+    let cancel = async { hear.await.unwrap() };
+    let ended = child.run(cancel, |line| {
+        // What the shell says about signals on standard error is its own affair.
+        if let Line::Stdout(text) = line {
+            lines.push(text);
+            if let Some(heard) = heard.take() {
+                heard.send(()).unwrap();
+            }
+        }
+    });
+    let ended = ended.await.unwrap();
+    assert!(ended.cancelled && !ended.timed_out, "{ended:?}");
+    (ended, lines)
+}
+
 fn out(text: &str) -> Line {
     Line::Stdout(text.to_owned())
 }
@@ -44,51 +65,42 @@ async fn lines_and_exit_code_come_through() {
 
 #[tokio::test]
 async fn a_line_is_there_before_the_child_ends() {
-    let (heard, hear) = tokio::sync::oneshot::channel();
-    let mut heard = Some(heard);
-    let child = Child::spawn(sh("echo ready; exec sleep 1000"), Some(LONG), LONG).unwrap();
-    let cancel = async { hear.await.unwrap() };
-    let ended = child.run(cancel, |line| {
-        assert_eq!(line, out("ready"));
-        heard.take().unwrap().send(()).unwrap();
-    });
-    let ended = ended.await.unwrap();
-    assert!(ended.cancelled && !ended.timed_out, "{ended:?}");
+    let (ended, lines) = cancel_when_ready("echo ready; exec sleep 1000", LONG).await;
     assert_eq!((ended.code, ended.signal), (None, Some(15)));
+    assert_eq!(lines, ["ready"]);
 }
 
 #[tokio::test]
 async fn at_the_deadline_the_grandchild_ends_as_well() {
-    let (ended, lines) =
-        run(sh("sleep 1000 & echo $!; wait"), Duration::from_millis(300), Duration::from_secs(2)).await;
-    assert!(ended.timed_out && ended.duration < LONG, "{ended:?}");
-    let [Line::Stdout(pid)] = &lines[..] else { panic!("{lines:?}") };
+    let (ended, lines) = run(sh("sleep 1000 & echo $!; wait"), Duration::from_secs(1), Duration::from_secs(2)).await;
+    assert!(ended.timed_out && !ended.cancelled && ended.duration < LONG, "{ended:?}");
+    let Some(Line::Stdout(pid)) = lines.first() else { panic!("{lines:?}") };
     wait_until_dead(pid).await;
 }
 
 #[tokio::test]
 async fn a_grandchild_that_ignores_the_request_is_killed_after_its_parent() {
     let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait";
-    let (ended, lines) = run(sh(script), Duration::from_millis(500), Duration::from_millis(300)).await;
-    assert_eq!((ended.signal, ended.timed_out), (Some(15), true));
-    let [Line::Stdout(pid)] = &lines[..] else { panic!("{lines:?}") };
-    wait_until_dead(pid).await;
+    let (ended, lines) = cancel_when_ready(script, Duration::from_millis(300)).await;
+    assert_eq!(ended.signal, Some(15));
+    wait_until_dead(&lines[0]).await;
 }
 
 #[tokio::test]
 async fn a_child_that_ignores_the_request_is_killed() {
-    let spec = sh("trap '' TERM; echo ready; while :; do sleep 1; done");
-    let (ended, lines) = run(spec, Duration::from_millis(500), Duration::from_millis(200)).await;
+    let script = "trap '' TERM; echo ready; while :; do sleep 1; done";
+    let (ended, _) = cancel_when_ready(script, Duration::from_millis(200)).await;
+    assert_eq!((ended.code, ended.signal), (None, Some(9)));
+    let (ended, _) = run(sh("trap '' TERM; sleep 1000"), Duration::from_secs(1), Duration::from_millis(200)).await;
     assert_eq!((ended.code, ended.signal, ended.timed_out), (None, Some(9), true));
-    assert_eq!(lines, [out("ready")]);
 }
 
 #[tokio::test]
 async fn a_child_may_use_the_grace_to_clean_up() {
-    let spec = sh("trap 'echo cleaned; exit 3' TERM; echo ready; while :; do sleep 0.05; done");
-    let (ended, lines) = run(spec, Duration::from_millis(500), LONG).await;
-    assert_eq!((ended.code, ended.timed_out), (Some(3), true));
-    assert_eq!(lines, [out("ready"), out("cleaned")]);
+    let script = "trap 'echo cleaned; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    let (ended, lines) = cancel_when_ready(script, LONG).await;
+    assert_eq!(ended.code, Some(3));
+    assert_eq!(lines, ["ready", "cleaned"]);
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@ impl Bed {
     }
 
     fn set(&self, lines: &[String]) {
-        fs::write(self.journal.path(), lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let text = lines.iter().flat_map(|line| [line, "\n"]).collect::<String>();
+        fs::write(self.journal.path(), text).unwrap();
     }
 
     fn head(&self) -> PathBuf {
@@ -195,6 +196,22 @@ fn a_crash_before_the_first_head_does_not_block_the_journal() {
     assert_eq!(bed.verified(), 1);
     assert_eq!(bed.journal.append("{}").unwrap().seq, 2);
     assert_eq!(bed.verified(), 2);
+}
+
+#[test]
+fn a_forged_last_line_does_not_lead_the_chain_astray() {
+    let mut bed = Bed::with(2);
+    let mut lines = bed.lines();
+    for seq in [9, u64::MAX] {
+        lines[1] = render(seq, &"0".repeat(64), "{}", &chain_hash(&"0".repeat(64), seq, "{}"));
+        bed.set(&lines);
+        assert_eq!(bed.damage(), (2, Damage::Removed { first: 2, last: seq - 1 }));
+    }
+    assert_eq!(bed.journal.append("{}").unwrap().seq, 3);
+    let end = Head { seq: u64::MAX, hash: "0".repeat(64) };
+    assert!(verify_after(bed.journal.path(), &end).is_err());
+    fs::write(bed.head(), serde_json::to_string(&end).unwrap()).unwrap();
+    bed.journal.append("{}").unwrap();
 }
 
 #[test]

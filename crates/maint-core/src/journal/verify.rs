@@ -29,10 +29,11 @@ pub fn verify(path: &Path) -> Result<Verified, JournalError> {
     verify_after(path, &Head::genesis())
 }
 
-/// Checks every line of a journal that continues a chain after `before`, as a rotated one does, and names the first that is wrong.
+/// Checks every line of a journal that continues a chain after `before`, as a rotated one does, and names the first
+/// that is wrong.
 ///
-/// The end is checked against the head file beside `journal.ndjson`; a file of another name has no head of its own, and its
-/// end shows in the file that continues it. Waits for a writer in the middle of a line.
+/// The end is checked against the head file beside `journal.ndjson`; a file of another name has no head of its own, and
+/// its end shows in the file that continues it. Waits for a writer in the middle of a line.
 pub fn verify_after(path: &Path, before: &Head) -> Result<Verified, JournalError> {
     let file = File::open(path).map_err(failed("open", path))?;
     rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared))
@@ -49,7 +50,7 @@ pub fn verify_after(path: &Path, before: &Head) -> Result<Verified, JournalError
         if chain_hash(&line.prev, line.seq, line.record.get()) != line.hash {
             return Err(damaged(Damage::Edited));
         }
-        let expected = head.seq + 1;
+        let expected = head.seq.saturating_add(1);
         if line.seq != expected {
             let found = line.seq;
             let number = lines.number;
