@@ -190,17 +190,18 @@ impl Bench<'_> {
             .env("PGDATABASE", DATABASE)
             .env("MAINT_STATE_DIR", &self.state)
             .stdin(Stdio::null())
-            .stdout(Stdio::null());
+            .stdout(Stdio::piped());
         let started = Instant::now();
         let output = command.stderr(Stdio::piped()).output();
         let seconds = started.elapsed().as_secs_f64();
         match output {
             Ok(output) if output.status.success() => Ok(seconds),
             Ok(output) => Err(Failure::critical(format!(
-                "{} ended with {}: {}",
+                "{} ended with {}: {} {}",
                 command.get_program().display(),
                 output.status,
-                String::from_utf8_lossy(&output.stderr).trim()
+                String::from_utf8_lossy(&output.stderr).trim(),
+                String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default(),
             ))),
             Err(error) => Err(Failure::critical(format!("cannot start {}: {error}", command.get_program().display()))),
         }

@@ -28,6 +28,17 @@ fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DurableE
 
 /// Makes `bytes` the content of `path`, with the permission bits `mode` (for a secret `0o600`), surviving a crash.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
+    write_beside(path, bytes, mode, true)?;
+    sync_directory(directory_of(path))
+}
+
+/// As [`replace`], but without waiting for the disk: whole after the program is killed, possibly the old one after the
+/// power is lost. For notes that a later run could do without.
+pub fn replace_quickly(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
+    write_beside(path, bytes, mode, false)
+}
+
+fn write_beside(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), DurableError> {
     let directory = directory_of(path);
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
@@ -41,9 +52,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError>
     let mode = Permissions::from_mode(mode);
     file.as_file().set_permissions(mode).map_err(failed("set the mode of the new", path))?;
     file.write_all(bytes).map_err(failed("write the new", path))?;
-    file.as_file().sync_all().map_err(failed("sync the new", path))?;
+    if sync {
+        file.as_file().sync_all().map_err(failed("sync the new", path))?;
+    }
     file.persist(path).map_err(|e| failed("rename the new file to", path)(e.error))?;
-    sync_directory(directory)
+    Ok(())
 }
 
 /// Removes the file `path` for good; one that is not there is an error, as for the system.

@@ -17,8 +17,10 @@
 //! the disk.
 
 mod verify;
+mod writer;
 
 pub use verify::{Entry, Verified, read, verify, verify_after};
+pub use writer::JournalWriter;
 
 use crate::durable::{self, DurableError};
 use crate::state_dir::{self, StateDirError};
@@ -178,16 +180,29 @@ impl Journal {
     /// On an error the file is as it was before, unless only the last sync failed. Blocks while another process
     /// appends.
     pub fn append(&mut self, record: &str) -> Result<Head, JournalError> {
-        let record = one_line(record)?;
+        self.append_all(&[record])
+    }
+
+    /// Appends several records with one sync for all of them; as [`Journal::append`], all of them or none.
+    pub fn append_all(&mut self, records: &[impl AsRef<str>]) -> Result<Head, JournalError> {
+        let records: Vec<String> = records.iter().map(|record| one_line(record.as_ref())).collect::<Result<_, _>>()?;
         let mut file = self.lock()?;
         let length = self.set_torn_line_aside(&mut file)?;
-        let last = self.last(&mut file, length)?;
-        let seq = last.seq.saturating_add(1);
-        let head = Head { hash: chain_hash(&last.hash, seq, &record), seq };
-        let line = render(seq, &last.hash, &record, &head.hash) + "\n";
+        let mut head = self.last(&mut file, length)?;
+        if head.seq == 0 && length == 0 {
+            // From here on a missing head is tampering, even when the power goes between the lines and their head.
+            self.write_head(&head)?;
+        }
+        let mut lines = String::new();
+        for record in &records {
+            let seq = head.seq.saturating_add(1);
+            let hash = chain_hash(&head.hash, seq, record);
+            lines += &(render(seq, &head.hash, record, &hash) + "\n");
+            head = Head { seq, hash };
+        }
         let written = file
             .seek(SeekFrom::Start(length))
-            .and_then(|_| file.write_all(line.as_bytes()))
+            .and_then(|_| file.write_all(lines.as_bytes()))
             .and_then(|()| file.sync_data())
             .map_err(failed("append to", &self.path))
             .and_then(|()| self.write_head(&head));
@@ -256,12 +271,17 @@ impl Journal {
             .map_err(failed("read", &self.path))?;
         let last = parse(&line);
         match (head, last) {
-            // A crash came between a line and the head. Any other line that the head does not know is not ours: verify
+            (Some(head), Some(last)) if last.hash == head.hash => Ok(head),
+            // A crash came between lines and their head. Any other line that the head does not know is not ours: verify
             // will say what is wrong with it, and the chain goes on from what we know we wrote.
-            (Some(head), Some(last)) if last.prev == head.hash && last.seq == head.seq.saturating_add(1) => {
-                Ok(Head { seq: last.seq, hash: last.hash.into_owned() })
+            (Some(head), Some(_)) => {
+                let mut text = String::new();
+                file.seek(SeekFrom::Start(0)).map_err(failed("read", &self.path))?;
+                // Bytes that are not text were not written here; they end the chain as any other damage does.
+                let _ = file.read_to_string(&mut text);
+                Ok(beyond(&text, &head).unwrap_or(head))
             }
-            (Some(head), _) => Ok(head),
+            (Some(head), None) => Ok(head),
             (None, Some(first)) if first.seq == 1 => Ok(Head { seq: 1, hash: first.hash.into_owned() }),
             (None, _) => Err(JournalError::NoHead { path: self.path.with_file_name(HEAD_NAME) }),
         }
@@ -297,6 +317,24 @@ fn one_line(record: &str) -> Result<String, JournalError> {
     } else {
         Err(JournalError::NotARecord { reason: "it does not start with a brace".to_owned() })
     }
+}
+
+/// The end of a chain that goes on whole after `head`, found in the text of a journal file.
+fn beyond(text: &str, head: &Head) -> Option<Head> {
+    let mut at: Option<Head> = None;
+    for line in text.lines() {
+        let line = parse(line.as_bytes())?;
+        let follows = |head: &Head| line.prev == head.hash && line.seq == head.seq.saturating_add(1);
+        let sound = chain_hash(&line.prev, line.seq, line.record.get()) == line.hash;
+        at = match at {
+            None if line.hash == head.hash => Some(head.clone()),
+            None if !follows(head) => None,
+            Some(last) if !follows(&last) => return None,
+            _ if !sound => return None,
+            _ => Some(Head { seq: line.seq, hash: line.hash.into_owned() }),
+        };
+    }
+    at
 }
 
 #[derive(Deserialize)]

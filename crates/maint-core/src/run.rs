@@ -9,7 +9,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::failure::Failure;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalWriter};
 use crate::output::{Format, Writer};
 use crate::record::{Envelope, Kind, Record};
 use crate::status::{Exit, Severity, Status};
@@ -26,7 +26,7 @@ pub struct Run {
 
 struct Inner {
     writer: Writer,
-    journal: Option<Journal>,
+    journal: Option<JournalWriter>,
     counts: BTreeMap<Status, usize>,
     worst: Severity,
     trouble: Vec<String>,
@@ -56,7 +56,10 @@ impl Run {
     /// # Errors
     /// The journal cannot be opened: an unrecorded change must not start.
     pub fn journal_in(&self, state_dir: &Path) -> Result<(), Failure> {
-        let journal = Journal::open(state_dir).map_err(|error| {
+        if self.lock().journal.is_some() {
+            return Ok(());
+        }
+        let journal = Journal::open(state_dir).and_then(JournalWriter::start).map_err(|error| {
             Failure::usage(format!("cannot open the journal: {error}"))
                 .hint("set MAINT_STATE_DIR to a directory that this user may write")
         })?;
@@ -81,8 +84,8 @@ impl Run {
                 if let Err(error) = inner.writer.emit(record, &line) {
                     inner.note(format!("cannot write to stdout: {error}"));
                 }
-                if let Some(Err(error)) = inner.journal.as_mut().map(|journal| journal.append(&line)) {
-                    inner.note(format!("cannot write the journal: {error}"));
+                if let Some(journal) = &inner.journal {
+                    journal.push(line);
                 }
             }
             Err(error) => inner.note(format!("cannot encode a record: {error}")),
@@ -122,6 +125,7 @@ impl Run {
     fn end(self, subject: &str, exit: Option<Exit>, message: Option<String>) -> Exit {
         let duration = self.started.elapsed().as_secs_f64();
         let mut inner = self.lock();
+        inner.flush_journal();
         if !inner.trouble.is_empty() {
             inner.worst = inner.worst.max(Severity::Warning);
         }
@@ -145,6 +149,12 @@ impl Run {
         drop(inner);
         self.emit(&summary);
         let mut inner = self.lock();
+        let known = inner.trouble.len();
+        inner.flush_journal();
+        if inner.trouble.len() > known {
+            complain(self.tool, &Failure::critical(inner.trouble.join("; ")));
+            return Exit::Critical;
+        }
         if let Err(error) = inner.writer.finish(&self.envelope) {
             // The data did not reach its reader: whatever it said, this run cannot be called good.
             complain(self.tool, &Failure::critical(format!("cannot write to stdout: {error}")));
@@ -159,6 +169,12 @@ impl Run {
 }
 
 impl Inner {
+    fn flush_journal(&mut self) {
+        if let Some(Err(error)) = self.journal.as_ref().map(JournalWriter::flush) {
+            self.note(format!("cannot write the journal: {error}"));
+        }
+    }
+
     /// Trouble with the output itself, said once each and counted as a warning at least.
     fn note(&mut self, text: String) {
         if !self.trouble.contains(&text) {

@@ -60,6 +60,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether it can be analyzed: everything but `pg_statistic` (oid 2619), which the server passes over in silence.
+    pub fn analyzable(&self) -> bool {
+        self.oid != 2619
+    }
+
     /// `schema.table`.
     pub fn subject(&self) -> String {
         format!("{}.{}", self.schema, self.name)

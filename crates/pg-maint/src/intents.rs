@@ -66,7 +66,7 @@ impl Intents {
     /// Notes that a rebuild starts.
     ///
     /// # Errors
-    /// The note could not be made durable: the rebuild must not start.
+    /// The note could not be written: the rebuild must not start.
     pub fn begin(&mut self, index_oid: u32, intent: Intent) -> Result<(), IntentError> {
         self.open.insert(index_oid, intent);
         self.save()
@@ -112,16 +112,15 @@ impl Intents {
     }
 
     fn save(&self) -> Result<(), IntentError> {
-        if self.open.is_empty() {
-            return Ok(durable::remove(&self.path)?);
-        }
         if let Some(dir) = self.path.parent() {
             std::fs::create_dir_all(dir)
                 .map_err(|error| IntentError::Read { path: dir.to_owned(), why: error.to_string() })?;
         }
         let bytes = serde_json::to_vec_pretty(&self.open)
             .map_err(|error| IntentError::Read { path: self.path.clone(), why: error.to_string() })?;
-        Ok(durable::replace(&self.path, &bytes, 0o600)?)
+        // The note must outlive this program, not the machine: after a power cut the worst is that our own leftover is taken
+        // for somebody else's and reported instead of dropped.
+        Ok(durable::replace_quickly(&self.path, &bytes, 0o600)?)
     }
 }
 

@@ -36,7 +36,7 @@ pub fn plan(tables: &[Table], settings: &Settings, policy: Policy, place: &Place
             steps.push(make(need.analyze.max(MISSING), missing_reason(table)));
         } else if !policy.missing_only && need.analyze >= policy.min_score {
             steps.push(make(need.analyze, need.analyze_reason()));
-        } else if policy.every {
+        } else if policy.every && table.analyzable() {
             steps.push(make(need.analyze, "every table was asked for".to_owned()));
         }
     }

@@ -49,7 +49,7 @@ pub fn plan(tables: &[Table], settings: &Settings, policy: Policy, place: &Place
         if table.kind == TableKind::Partitioned {
             continue;
         }
-        options.analyze = need.analyze >= policy.min_score || policy.every;
+        options.analyze = table.analyzable() && (need.analyze >= policy.min_score || policy.every);
         if need.vacuum >= policy.min_score || policy.every {
             let reason = if policy.every && need.vacuum < policy.min_score {
                 "every table was asked for".to_owned()
@@ -133,7 +133,7 @@ impl Need {
             modified: table.counters.modified,
             xid_age: table.counters.xid_age.max(toast_age),
             vacuum: own.vacuum().max(toast.vacuum()),
-            analyze: own.analyze,
+            analyze: if table.analyzable() { own.analyze } else { 0.0 },
         }
     }
 
@@ -236,6 +236,15 @@ pub(crate) mod tests {
         wide.toast = Some(Counters { tuples: 100.0, dead: 1000.0, ..Counters::default() });
         let decisions = plan(&[wide], &Settings::default(), policy(false), &place());
         assert_eq!(names(&decisions), ["vacuum wide"]);
+    }
+
+    #[test]
+    fn the_table_of_statistics_has_none_of_its_own() {
+        let mut statistic = table(2619, "pg_statistic", 900.0, 900.0);
+        statistic.last_analyze = None;
+        let decisions = plan(&[statistic], &Settings::default(), policy(true), &place());
+        let Decision::Do(step) = &decisions[0] else { panic!() };
+        assert!(!step.options.analyze);
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub fn verify_after(path: &Path, before: &Head) -> Result<Verified, JournalError
         .map_err(|errno| failed("lock", path)(errno.into()))?;
     let mut lines = Lines { input: BufReader::new(file), number: 0, path: path.to_owned(), buffer: Vec::new() };
     let mut head = before.clone();
-    let mut previous = None;
+    let is_current = path.file_name().is_some_and(|name| name == FILE_NAME);
+    let named = if is_current { read_head(path)? } else { None };
+    let mut named_seen = named.as_ref() == Some(&head);
     while lines.advance()? {
         let damaged = |damage| JournalError::Damaged { path: path.to_owned(), line: lines.number, damage };
         if !lines.is_whole() {
@@ -67,23 +69,24 @@ pub fn verify_after(path: &Path, before: &Head) -> Result<Verified, JournalError
             return Err(JournalError::Damaged { path: path.to_owned(), line, damage: Damage::Edited });
         }
         let new = Head { seq: line.seq, hash: line.hash.into_owned() };
-        previous = Some(std::mem::replace(&mut head, new));
+        head = new;
+        named_seen |= named.as_ref() == Some(&head);
     }
-    if path.file_name().is_some_and(|name| name == FILE_NAME) {
-        check_head(path, lines.number, &head, previous.as_ref())?;
+    if is_current {
+        check_head(path, lines.number, &head, named, named_seen)?;
     }
     Ok(Verified { lines: lines.number, head })
 }
 
-fn check_head(path: &Path, lines: u64, last: &Head, previous: Option<&Head>) -> Result<(), JournalError> {
-    let named = match read_head(path)? {
+fn check_head(path: &Path, lines: u64, last: &Head, named: Option<Head>, seen: bool) -> Result<(), JournalError> {
+    let named = match named {
         Some(named) => named,
         // The first line of all is written before there is a head; without a line there is none either.
         None if last.seq <= 1 => return Ok(()),
         None => return Err(JournalError::NoHead { path: path.with_file_name(HEAD_NAME) }),
     };
-    // A crash between a line and the head leaves the head one line behind, which loses nothing.
-    if named == *last || previous == Some(&named) {
+    // A crash between lines and their head leaves the head behind, which loses nothing: the chain goes through it.
+    if seen {
         return Ok(());
     }
     let damage = if named.seq > last.seq {
