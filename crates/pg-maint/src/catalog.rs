@@ -89,11 +89,12 @@ pub async fn settings(session: &mut Session) -> Result<Settings, Error> {
     Ok(Settings(settings))
 }
 
-/// Every table of the database but temporary ones.
+/// Every table of the database but temporary ones. Missing statistics are looked for in all tables or, where that is not
+/// what was asked for, in partitioned ones alone: it is the dearest question of all.
 ///
 /// # Errors
 /// The server did not answer.
-pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
+pub async fn tables(session: &mut Session, all_statistics: bool) -> Result<Vec<Table>, Error> {
     let version = session.server_version_num();
     // MAINTAIN came with 17; before it only the owner of the table or of the database may.
     let allowed = if version >= 170_000 {
@@ -136,7 +137,7 @@ pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
         tables.push(table(row)?);
     }
     add_ancestors(session, &mut tables).await?;
-    add_missing(session, &mut tables).await?;
+    add_missing(session, &mut tables, all_statistics).await?;
     Ok(tables)
 }
 
@@ -220,13 +221,14 @@ async fn add_ancestors(session: &mut Session, tables: &mut [Table]) -> Result<()
 ///
 /// Only superusers and owners see statistics through the views; for a table whose columns this role may not read, the
 /// answer would be "all missing", so such tables are left out here.
-async fn add_missing(session: &mut Session, tables: &mut [Table]) -> Result<(), Error> {
+async fn add_missing(session: &mut Session, tables: &mut [Table], all: bool) -> Result<(), Error> {
+    let kinds = if all { "('r', 'm', 'p')" } else { "('p')" };
     let generated = if session.server_version_num() >= 180_000 { "AND a.attgenerated <> 'v'" } else { "" };
     let sql = format!(
         "WITH seen AS (
              SELECT c.oid, n.nspname, c.relname, c.relkind FROM pg_catalog.pg_class c
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND c.reltuples > 0 AND c.oid >= 16384
+             WHERE c.relkind IN {kinds} AND c.relpersistence <> 't' AND c.reltuples > 0 AND c.oid >= 16384
                AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid)
          )
          SELECT seen.oid::int8 AS oid, 'column ' || a.attname AS what FROM seen

@@ -156,7 +156,7 @@ impl Work<'_> {
         for target in server::targets(self.run, self.target, self.task, args.place.all).await? {
             let mut session = server::looking(&target, self.task).await?;
             let place = server::place(&mut session).await?;
-            let tables = inspect::tables(&mut session, selection, &place).await?;
+            let tables = inspect::tables(&mut session, selection, &place, true).await?;
             let options = VacuumOptions::default();
             let vacuum = tables.vacuum(vacuum_analyze::Policy { min_score, every: false, options }, &place);
             let policy = update_statistics::Policy { min_score, every: false, missing_only: true };
@@ -232,13 +232,13 @@ impl Work<'_> {
         let selection = &place.selection;
         match task {
             Task::Vacuum(policy) => {
-                let tables = inspect::tables(session, selection, &at).await?;
+                let tables = inspect::tables(session, selection, &at, false).await?;
                 let mut plan = tables.vacuum(policy, &at);
                 plan.findings.extend(tables.calm(selection, &plan));
                 Ok((plan, None))
             }
             Task::Statistics(policy) => {
-                let tables = inspect::tables(session, selection, &at).await?;
+                let tables = inspect::tables(session, selection, &at, true).await?;
                 let mut plan = tables.statistics(policy, &at);
                 plan.findings.extend(tables.calm(selection, &plan));
                 Ok((plan, None))

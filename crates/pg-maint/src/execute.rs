@@ -106,6 +106,9 @@ pub async fn execute(
     };
     let workers = (0..jobs).map(|_| worker(&shared, target));
     futures_all(workers).await;
+    if let Some(Err(error)) = shared.intents().as_ref().map(Intents::save) {
+        tracing::warn!("{error}");
+    }
     for item in shared.queue().waiting.drain(..) {
         let stop =
             guard.may_start().err().map_or("not started: no connection to the server was left", |stop| stop.reason());
@@ -141,9 +144,15 @@ pub fn worker_settings(task: &str, limits: &Limits) -> SessionSettings {
     }
 }
 
+/// A session for steps. Each step asks the catalogs the same two questions: planned once, they cost half as much.
+async fn open_worker(target: &Target, limits: &Limits) -> Result<Session, Error> {
+    let mut session = Session::open(target, worker_settings("step", limits)).await?;
+    session.execute_raw("SET plan_cache_mode = force_generic_plan").await.result?;
+    Ok(session)
+}
+
 async fn worker(shared: &Shared<'_>, target: &Target) {
-    let settings = worker_settings("step", &shared.limits);
-    let mut session = match Session::open(target, settings.clone()).await {
+    let mut session = match open_worker(target, &shared.limits).await {
         Ok(session) => session,
         Err(error) => {
             // The others go on; what nobody takes is listed as left at the end.
@@ -175,7 +184,7 @@ async fn worker(shared: &Shared<'_>, target: &Target) {
             }
             Outcome::Lost(reason) => {
                 shared.report(&item.step.record(Kind::Step, Status::Failed, reason));
-                match Session::open(target, settings.clone()).await {
+                match open_worker(target, &shared.limits).await {
                     Ok(fresh) => session = fresh,
                     Err(error) => {
                         tracing::error!("connection lost and not regained: {error}");

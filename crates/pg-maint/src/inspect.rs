@@ -51,9 +51,14 @@ pub struct Tables {
 ///
 /// # Errors
 /// The server did not answer, or nothing matches the selection.
-pub async fn tables(session: &mut Session, selection: &Selection, place: &Place) -> Result<Tables, Failure> {
+pub async fn tables(
+    session: &mut Session,
+    selection: &Selection,
+    place: &Place,
+    all_statistics: bool,
+) -> Result<Tables, Failure> {
     let settings = catalog::settings(session).await.map_err(|error| failure(&error))?;
-    let mut tables = catalog::tables(session).await.map_err(|error| failure(&error))?;
+    let mut tables = catalog::tables(session, all_statistics).await.map_err(|error| failure(&error))?;
     let names: Vec<(&str, &str)> = tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).collect();
     selection.check(&names, &format!("database {}", place.database))?;
     tables.retain(|table| selection.includes(&table.schema, &table.name));

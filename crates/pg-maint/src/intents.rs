@@ -69,15 +69,19 @@ impl Intents {
     /// The note could not be written: the rebuild must not start.
     pub fn begin(&mut self, index_oid: u32, intent: Intent) -> Result<(), IntentError> {
         self.open.insert(index_oid, intent);
+        if let Some(dir) = self.path.parent()
+            && !dir.is_dir()
+        {
+            std::fs::create_dir_all(dir)
+                .map_err(|error| IntentError::Read { path: dir.to_owned(), why: error.to_string() })?;
+        }
         self.save()
     }
 
-    /// Strikes a rebuild out: nothing of it is left.
-    ///
-    /// # Errors
-    /// The file could not be written; the note stays, which harms nothing.
-    pub fn end(&mut self, index_oid: u32) -> Result<(), IntentError> {
-        if self.open.remove(&index_oid).is_some() { self.save() } else { Ok(()) }
+    /// Strikes a rebuild out: nothing of it is left. The file follows with the next [`Intents::begin`] or
+    /// [`Intents::save`]; until then it names a rebuild that left nothing to find, which harms nothing.
+    pub fn end(&mut self, index_oid: u32) {
+        self.open.remove(&index_oid);
     }
 
     /// The oids of invalid indexes that rebuilds of ours left behind.
@@ -98,7 +102,7 @@ impl Intents {
     /// only those of one.
     ///
     /// # Errors
-    /// As [`Intents::end`].
+    /// As [`Intents::save`].
     pub fn settle(&mut self, indexes: &[Index], only: Option<u32>) -> Result<(), IntentError> {
         let ours = self.leftovers(indexes);
         let held = |table: u32| {
@@ -111,10 +115,13 @@ impl Intents {
         if self.open.len() == before { Ok(()) } else { self.save() }
     }
 
-    fn save(&self) -> Result<(), IntentError> {
-        if let Some(dir) = self.path.parent() {
-            std::fs::create_dir_all(dir)
-                .map_err(|error| IntentError::Read { path: dir.to_owned(), why: error.to_string() })?;
+    /// Writes the file, where there is one or something to write.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn save(&self) -> Result<(), IntentError> {
+        if self.open.is_empty() && !self.path.exists() {
+            return Ok(());
         }
         let bytes = serde_json::to_vec_pretty(&self.open)
             .map_err(|error| IntentError::Read { path: self.path.clone(), why: error.to_string() })?;

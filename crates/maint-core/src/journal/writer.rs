@@ -3,8 +3,12 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::{Journal, JournalError};
+
+/// How long records gather before they are written together: what a killed program may lose of its journal.
+const GATHER: Duration = Duration::from_millis(20);
 
 enum Message {
     Record(String),
@@ -69,11 +73,16 @@ fn write(mut journal: Journal, messages: &Receiver<Message>) {
     while let Ok(first) = messages.recv() {
         let mut batch = Vec::new();
         let mut waiting = Vec::new();
-        for message in std::iter::once(first).chain(messages.try_iter()) {
-            match message {
+        let until = Instant::now() + GATHER;
+        let mut message = Some(first);
+        while let Some(next) = message {
+            match next {
                 Message::Record(record) => batch.push(record),
                 Message::Flush(answer) => waiting.push(answer),
             }
+            let left =
+                if waiting.is_empty() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            message = messages.recv_timeout(left).ok();
         }
         if !batch.is_empty()
             && let Err(error) = journal.append_all(&batch)

@@ -55,9 +55,8 @@ pub(super) async fn rebuild(shared: &Shared<'_>, session: &mut Session, step: &S
     let left = clear(shared, session, &after).await?;
     if left.is_empty()
         && let Some(intents) = shared.intents().as_mut()
-        && let Err(error) = intents.end(step.oid)
     {
-        tracing::warn!("{error}");
+        intents.end(step.oid);
     }
     let new = after.iter().find(|index| index.schema == step.schema && index.name == step.relation);
     let rebuilt = new.filter(|new| new.oid != step.oid && new.valid);
