@@ -1,1 +1,3 @@
-//! End-to-end tests.
+//! End-to-end tests: the built programs against real servers, a module per tool.
+
+mod essentials;

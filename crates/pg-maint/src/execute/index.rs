@@ -110,6 +110,13 @@ pub(super) async fn rebuild(shared: &Shared<'_>, session: &mut Session, step: &S
 async fn clear(shared: &Shared<'_>, session: &mut Session, after: &[Index]) -> Result<Vec<String>, Error> {
     let ours = shared.intents().as_ref().map(|intents| intents.leftovers(after)).unwrap_or_default();
     let mut left = Vec::new();
+    if ours.is_empty() {
+        return Ok(left);
+    }
+    // Whoever pressed ctrl-C waits: what cannot be dropped within a second is left to the next run.
+    if shared.guard.cancel().is_cancelled() {
+        session.execute_raw("SET lock_timeout = '800ms'").await.result?;
+    }
     for index in after.iter().filter(|index| ours.contains(&index.oid) && index.builder.is_none()) {
         let sql = format!(
             "DROP INDEX CONCURRENTLY IF EXISTS {}",
