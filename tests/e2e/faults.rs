@@ -196,18 +196,18 @@ fn a_dry_run_writes_nothing() {
         &["update-statistics", "--dry-run"],
         &["plan"],
     ];
-    // Reading a row for the first time may write a hint, with checksums to the log too: that is not ours.
-    for args in commands {
-        maint(&server, "postgres", &state, args);
-    }
-    server.psql("postgres", "CHECKPOINT").unwrap();
+    // Whoever reads a row first may write a hint or prune its page, with checksums to the log too. That is the server's
+    // own and dries up; what a dry run wrote would be written every time.
     let lsn = || server.psql("postgres", "SELECT pg_current_wal_insert_lsn()").unwrap();
-    let before = lsn();
-    for args in commands {
-        let output = maint(&server, "postgres", &state, args);
-        assert_eq!(output.code, 0, "{output}");
-    }
-    assert_eq!(lsn(), before);
+    let silent = (0..4).any(|_| {
+        let before = lsn();
+        for args in commands {
+            let output = maint(&server, "postgres", &state, args);
+            assert_eq!(output.code, 0, "{output}");
+        }
+        lsn() == before
+    });
+    assert!(silent, "every round of dry runs wrote to the log");
     assert!(!state.path().join("journal").exists());
 }
 
