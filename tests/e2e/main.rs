@@ -1,4 +1,5 @@
 //! End-to-end tests: the built programs against real servers, a module per tool.
 
+mod contracts;
 mod essentials;
 mod faults;

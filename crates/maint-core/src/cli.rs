@@ -22,6 +22,7 @@ pub const EXIT_CODES: &str = "Exit codes: 0 ok, 1 warning or something left, 2 c
 
 /// Flags of every program.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
     /// Read this configuration instead of searching for maint.toml
     #[arg(long, value_name = "FILE", global = true)]

@@ -99,7 +99,7 @@ pub struct Cli {
     #[command(flatten)]
     pub common: CommonArgs,
     /// The server: URL or key=value string [default: DATABASE_URL, then PG* as libpq reads them]
-    #[arg(long, value_name = "DSN", global = true)]
+    #[arg(long, value_name = "DSN", global = true, help_heading = "Common options")]
     pub dsn: Option<String>,
     /// What to do.
     #[command(subcommand)]
