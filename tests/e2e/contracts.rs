@@ -2,6 +2,7 @@
 //! and documents that say what is true.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -80,7 +81,6 @@ fn configuration_is_strict_and_says_where_a_value_came_from() {
     assert_eq!(label("jobs", "source"), "environment PG_MAINT_JOBS");
     assert_eq!(label("retries", "source"), "default");
     assert!(!output.stdout.contains("hush"), "{output}");
-    use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o666)).unwrap();
     let output = bare(&state, &["config", "show"]);
     assert!(output.code == 3 && output.stderr.contains("others may write it"), "{output}");
@@ -263,8 +263,8 @@ fn the_table_of_commands_claims_only_what_there_is() {
             if words[..2] == ["cargo", "xtask"] { ("xtask", words[2]) } else { (words[0], words[1]) };
         let output = run(tool(program, state.path()).unwrap().args([subcommand, "--help"])).unwrap();
         assert_eq!(output.code, 0, "{line}: {output}");
-        if script.ends_with(".sh") && program != "xtask" {
-            let base = script.rsplit('/').next().unwrap().trim_end_matches(".sh");
+        if let (Some(script), true) = (script.strip_suffix(".sh"), program != "xtask") {
+            let base = script.rsplit('/').next().unwrap();
             let output = run(tool(program, state.path()).unwrap().args([base, "--help"])).unwrap();
             assert_eq!(output.code, 0, "the script's own name is accepted: {line}");
         }

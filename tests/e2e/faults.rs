@@ -486,7 +486,7 @@ fn a_server_that_stops_in_the_middle_is_critical_and_nothing_is_lost_from_sight(
     })
     .unwrap();
     server.stop_immediate().unwrap();
-    let output = running.finish(std::time::Duration::from_secs(60)).unwrap();
+    let output = running.finish(std::time::Duration::from_mins(1)).unwrap();
     drop(locked);
     assert_eq!(output.code, 2, "{output}");
     let subjects: Vec<Value> = records(&output.stdout).unwrap();

@@ -58,14 +58,14 @@ fn pg(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
     server.create_db(DATABASE).map_err(failed)?;
     let bench = Bench { server: &server, run, jobs: args.jobs, rounds: args.rounds, state: scratch()? };
     let pgbench = bench.client("pgbench");
-    bench.time(Command::new(pgbench).args(["-q", "-i", "-s", "10"]).arg(server.url(DATABASE)))?;
+    bench.time(Command::new(pgbench).args(["-q", "-i", "-s", "20"]).arg(server.url(DATABASE)))?;
     server
         .psql(
             DATABASE,
             &format!(
                 "SELECT format('CREATE TABLE t%s (id int PRIMARY KEY, a int, v text); CREATE INDEX ON t%s (a)', n, n)
                  FROM generate_series(1, {TABLES}) n \\gexec
-                 SELECT format('INSERT INTO t%s SELECT g, g %% 100, repeat(''x'', 80) FROM generate_series(1, 10000) g', n)
+                 SELECT format('INSERT INTO t%s SELECT g, g %% 100, repeat(''x'', 80) FROM generate_series(1, 20000) g', n)
                  FROM generate_series(1, {TABLES}) n \\gexec
                  VACUUM ANALYZE;"
             ),
@@ -106,8 +106,8 @@ fn pg(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
     };
     bench.pair("reindex, everything", 1.10, "SELECT 1", &reindex, &reindexdb)?;
     // Nothing but two indexes is bloated: the peer cannot know.
-    let bloat = "INSERT INTO t10 SELECT g, g, 'x' FROM generate_series(10001, 400000) g ON CONFLICT DO NOTHING;
-        DELETE FROM t10 WHERE id > 10000 AND id % 50 <> 0; VACUUM ANALYZE t10;";
+    let bloat = "INSERT INTO t10 SELECT g, g, 'x' FROM generate_series(20001, 400000) g ON CONFLICT DO NOTHING;
+        DELETE FROM t10 WHERE id > 20000 AND id % 50 <> 0; VACUUM ANALYZE t10;";
     let needed = || {
         let mut ours = Command::new(&maint);
         ours.args(["reindex-tables", "-q", "--min-index-size", "1MB", "-j", &args.jobs.to_string(), "-n", "public"]);

@@ -203,12 +203,10 @@ impl Work<'_> {
                 self.report(&plan);
                 continue;
             }
-            let mut control = server::control(&target, self.task).await?;
-            let (plan, intents) = {
-                // Looking has a session of its own: one that waits for no lock and cannot write.
-                let mut session = server::looking(&target, self.task).await?;
-                self.inspect(&mut session, place, task).await?
-            };
+            // Looking has a session of its own: one that waits for no lock and cannot write.
+            let (mut control, mut session) = server::control(&target, self.task).await?;
+            let (plan, intents) = self.inspect(&mut session, place, task).await?;
+            drop(session);
             for finding in &plan.findings {
                 self.run.emit(finding);
             }
@@ -277,7 +275,12 @@ impl Work<'_> {
         for database in databases {
             let target = self.target.with_database(&database);
             let mine: Vec<Step> = steps.iter().filter(|step| step.database == database).cloned().collect();
-            let mut session = server::looking(&target, self.task).await?;
+            let (control, mut session) = if args.change.dry_run {
+                (None, server::looking(&target, self.task).await?)
+            } else {
+                let (control, session) = server::control(&target, self.task).await?;
+                (Some(control), session)
+            };
             let place = server::place(&mut session).await?;
             if let Some(step) =
                 mine.iter().find(|step| step.server.is_some() && place.server.is_some() && step.server != place.server)
@@ -290,13 +293,12 @@ impl Work<'_> {
                 ))
                 .hint("connect to the server that the plan was made on, or make a new plan"));
             }
-            if args.change.dry_run {
+            let Some(mut control) = control else {
                 for step in &mine {
                     self.run.emit(&step.planned());
                 }
                 continue;
-            }
-            let mut control = server::control(&target, self.task).await?;
+            };
             let rebuilds = mine.iter().any(|step| matches!(step.action, Action::Reindex | Action::DropLeftover));
             let intents = if rebuilds { self.intents(&mut session, &place).await? } else { None };
             drop(session);

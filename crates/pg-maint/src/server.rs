@@ -21,7 +21,6 @@ const LOCK_CLASS: i32 = 0x7067_6d74;
 pub fn failure(error: &Error) -> Failure {
     let exit = match error {
         Error::Down { .. } | Error::SlotsFull { .. } | Error::ConnectionLost { .. } | Error::Other(_) => Exit::Critical,
-        Error::Cancelled(_) | Error::LockTimeout(_) => Exit::Warning,
         _ => Exit::Unknown,
     };
     let mut failure = Failure::new(exit, error.to_string());
@@ -43,18 +42,17 @@ pub async fn looking(target: &Target, task: &str) -> Result<Session, Failure> {
     open(target, settings).await
 }
 
-/// The session that holds the run's lock and cancels its statements.
+/// The session that holds the run's lock and cancels its statements, and beside it one that only looks.
 ///
 /// # Errors
 /// The server cannot be reached, a pooler stands before it, or another run is under way in the database: exit 75.
-pub async fn control(target: &Target, task: &str) -> Result<Control, Failure> {
+pub async fn control(target: &Target, task: &str) -> Result<(Control, Session), Failure> {
     let settings = SessionSettings::new(format!("pg-maint {task} (control)"));
-    let mut control = Control::open(target, settings.clone()).await.map_err(|error| failure(&error))?;
-    let mut second = open(target, settings).await?;
+    let mut control = Control::open(target, settings).await.map_err(|error| failure(&error))?;
+    let mut second = looking(target, task).await?;
     advisory::detect_transaction_pooler(control.session(), &mut second).await.map_err(|error| failure(&error))?;
-    drop(second);
     match AdvisoryLock::try_acquire(control.session(), LOCK_CLASS, "pg-maint").await.map_err(|error| failure(&error))? {
-        advisory::Outcome::Acquired(_) => Ok(control),
+        advisory::Outcome::Acquired(_) => Ok((control, second)),
         advisory::Outcome::Held(holder) => {
             let pid = holder
                 .pid
