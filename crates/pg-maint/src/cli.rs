@@ -236,7 +236,7 @@ pub struct ReindexArgs {
     /// What
     #[command(flatten)]
     pub bloat: BloatArgs,
-    /// Rebuild every index, the longest not rebuilt first
+    /// Rebuild every index, the largest first; with --max-duration the longest not rebuilt first
     #[arg(long)]
     pub every: bool,
 }

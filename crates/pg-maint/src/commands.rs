@@ -78,7 +78,12 @@ async fn command(cli: &Cli, run: &Run, task: &str, subject: &mut String) -> Resu
                 work.change(&args.place, &args.steps, &mut settings, &cancel, false, Task::Statistics(policy)).await
             }
             Command::ReindexTables(args) => {
-                let policy = reindex_policy(&args.bloat, args.every, &mut settings)?;
+                let change = &args.steps.change;
+                let set = |name| Ok::<_, Failure>(settings.optional::<String>(&COMMON, name)?.is_some());
+                let bounded =
+                    change.max_duration.is_some() || change.window.is_some() || set("max_duration")? || set("window")?;
+                let policy =
+                    reindex_tables::Policy { bounded, ..reindex_policy(&args.bloat, args.every, &mut settings)? };
                 let foreign = args.bloat.cleanup_leftovers;
                 if foreign && !args.steps.change.dry_run {
                     maint_core::confirm::confirm(
@@ -346,6 +351,7 @@ fn reindex_policy(args: &BloatArgs, every: bool, settings: &mut Settings) -> Res
         bloat,
         min_size: settings.get::<HumanSize>(&SECTION, "min_index_size")?.0,
         every,
+        bounded: false,
         cleanup_leftovers: args.cleanup_leftovers,
     })
 }

@@ -25,6 +25,8 @@ pub struct Policy {
     pub min_size: u64,
     /// Rebuild every index, bloated or not.
     pub every: bool,
+    /// Whether the run may be cut short by its time.
+    pub bounded: bool,
     /// Drop what other programs' rebuilds left behind.
     pub cleanup_leftovers: bool,
 }
@@ -152,8 +154,12 @@ pub fn plan(
     rank(&mut steps);
     if policy.every {
         // A rebuilt index has a new oid, so the lowest oids are those not rebuilt for longest: runs that are cut short
-        // come round to every index. Broken ones still go first.
-        steps.sort_by(|a, b| (b.score >= BROKEN).cmp(&(a.score >= BROKEN)).then(a.oid.cmp(&b.oid)));
+        // come round to every index. One that is not cut short ends soonest when it starts with the largest. Broken
+        // ones still go first.
+        let turn = |a: &Step, b: &Step| {
+            if policy.bounded { a.oid.cmp(&b.oid) } else { b.size_bytes.cmp(&a.size_bytes) }
+        };
+        steps.sort_by(|a, b| (b.score >= BROKEN).cmp(&(a.score >= BROKEN)).then_with(|| turn(a, b)));
     }
     rank(&mut denied);
     let decisions = steps.into_iter().map(Decision::Do).chain(denied.into_iter().map(Decision::Denied)).collect();
@@ -212,7 +218,7 @@ mod tests {
     use crate::vacuum_analyze::tests::place;
 
     fn policy() -> Policy {
-        Policy { bloat: 0.3, min_size: 8 << 20, every: false, cleanup_leftovers: false }
+        Policy { bloat: 0.3, min_size: 8 << 20, every: false, bounded: false, cleanup_leftovers: false }
     }
 
     fn inspected(indexes: Vec<Index>, bloat: &[(u32, f64)]) -> Inspected {
@@ -252,6 +258,18 @@ mod tests {
         let asked = Policy { cleanup_leftovers: true, ..policy() };
         let (decisions, _) = plan(&inspected(all(), &[]), &Selection::default(), asked, &place());
         assert_eq!(names(&decisions), ["drop-leftover i_ccnew"]);
+    }
+
+    #[test]
+    fn every_index_gets_its_turn_when_time_is_short_and_the_largest_first_when_it_is_not() {
+        let mut all = vec![index(7, "young", true), index(3, "old", true)];
+        all[0].size_bytes *= 2;
+        let every = Policy { every: true, ..policy() };
+        let (decisions, _) = plan(&inspected(all.clone(), &[]), &Selection::default(), every, &place());
+        assert_eq!(names(&decisions), ["reindex young", "reindex old"]);
+        let bounded = Policy { bounded: true, ..every };
+        let (decisions, _) = plan(&inspected(all, &[]), &Selection::default(), bounded, &place());
+        assert_eq!(names(&decisions), ["reindex old", "reindex young"]);
     }
 
     #[test]
