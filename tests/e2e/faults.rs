@@ -495,3 +495,78 @@ fn a_server_that_stops_in_the_middle_is_critical_and_nothing_is_lost_from_sight(
     server.start_again().unwrap();
     assert_eq!(maint(&server, "postgres", &state, VACUUM).code, 0);
 }
+
+#[test]
+fn an_autovacuum_at_work_is_not_disturbed() {
+    let server = Postgres::builder(15)
+        .setting("autovacuum", "on")
+        .setting("autovacuum_naptime", "1s")
+        .setting("autovacuum_vacuum_cost_delay", "100ms")
+        .setting("autovacuum_vacuum_cost_limit", "1")
+        .start()
+        .unwrap();
+    let sql = "CREATE TABLE t (a int, v text); INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(1, 50000) g; DELETE FROM t WHERE a % 2 = 0";
+    server.psql("postgres", sql).unwrap();
+    let at_work = || {
+        let sql = "SELECT string_agg(p.pid::text, ',') FROM pg_stat_progress_vacuum p WHERE p.relid = 't'::regclass";
+        server.psql("postgres", sql).unwrap().trim().to_owned()
+    };
+    testbed::wait_until("autovacuum has come", std::time::Duration::from_secs(90), || !at_work().is_empty()).unwrap();
+    let pid = at_work();
+    let args = ["vacuum-analyze", "-t", "t", "--every", "--retries", "0", "-o", "ndjson"];
+    let output = maint(&server, "postgres", &state(), &args);
+    assert_eq!(output.code, 1, "{output}");
+    let found = with_status(&output, "deferred");
+    assert!(found[0]["data"]["message"].as_str().unwrap().contains(&pid), "{output}");
+    assert_eq!(at_work(), pid, "it is still at work");
+}
+
+#[test]
+fn jobs_leave_room_for_others() {
+    let server = Postgres::builder(15).setting("max_connections", "10").start().unwrap();
+    server.psql("postgres", DEAD).unwrap();
+    let output = maint(&server, "postgres", &state(), &["vacuum-analyze", "--every", "-j", "50", "-o", "ndjson"]);
+    assert_eq!(output.code, 0, "{output}");
+    let all = records(&output.stdout).unwrap();
+    let room = all.iter().find(|r| r["data"]["kind"] == "headroom").unwrap();
+    assert!(room["data"]["message"].as_str().unwrap().contains("instead of 50"), "{room}");
+}
+
+#[test]
+fn a_lock_held_by_a_prepared_transaction_is_named_as_such() {
+    let (server, db) = fresh(15, "prepared_lock", DEAD);
+    server.psql(&db, "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'lock of t'").unwrap();
+    let args = ["vacuum-analyze", "-n", "public", "--lock-timeout", "100ms", "--retries", "0", "-o", "ndjson"];
+    let output = maint(server, &db, &state(), &args);
+    server.psql(&db, "ROLLBACK PREPARED 'lock of t'").unwrap();
+    assert_eq!(output.code, 1, "{output}");
+    assert!(output.stdout.contains("by a prepared transaction"), "{output}");
+    assert_eq!(maint(server, &db, &state(), &args).code, 0);
+}
+
+#[test]
+fn an_exclusion_constraint_is_left_to_a_person() {
+    let (server, db) = fresh(
+        15,
+        "exclusion",
+        "CREATE TABLE r (v int4range, EXCLUDE USING gist (v WITH &&)); INSERT INTO r VALUES ('[1,2)')",
+    );
+    let output = maint(server, &db, &state(), &["reindex-tables", "--every", "-n", "public", "-o", "ndjson"]);
+    assert_eq!(output.code, 0, "a sound one needs nobody: {output}");
+    server.psql(&db, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'r_v_excl'::regclass").unwrap();
+    let output = maint(server, &db, &state(), &["reindex-tables", "-o", "ndjson"]);
+    assert_eq!(output.code, 1, "{output}");
+    assert_eq!(names(&with_status(&output, "skipped")), ["public.r_v_excl"]);
+}
+
+#[test]
+fn a_standby_is_refused_with_the_reason() {
+    let server = Postgres::builder(15).start().unwrap();
+    server.stop_fast().unwrap();
+    std::fs::write(server.data_dir().join("standby.signal"), "").unwrap();
+    server.start_again().unwrap();
+    let output = maint(&server, "postgres", &state(), &["vacuum-analyze"]);
+    assert_eq!(output.code, 3, "{output}");
+    assert!(output.stderr.contains("standby"), "{output}");
+    assert_eq!(maint(&server, "postgres", &state(), &["monitor-connections"]).code, 0);
+}
