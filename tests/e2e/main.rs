@@ -1,5 +1,5 @@
 //! End-to-end tests: the built programs against real servers, a module per tool.
 
-mod contracts;
 mod essentials;
 mod faults;
+mod week;

@@ -1,0 +1,58 @@
+//! The weekly routine and its report: built programs started as a cron job would start them.
+
+use std::path::PathBuf;
+
+use testbed::{Postgres, records, run, shared, tool};
+
+fn state() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A database with something to do.
+fn needy(name: &str) -> (&'static Postgres, String) {
+    let server = shared(15).unwrap();
+    let db = server.fresh_db(name).unwrap();
+    let sql = "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5000); DELETE FROM t WHERE a % 2 = 0";
+    server.psql(&db, sql).unwrap();
+    (server, server.url(&db))
+}
+
+#[test]
+fn the_week_runs_the_built_programs_and_a_missing_one_is_never_ok() {
+    let (server, url) = needy("week");
+    let state = state();
+    let bin = PathBuf::from(tool("pg-maint", state.path()).unwrap().get_program()).parent().unwrap().to_owned();
+    let week = |args: &[&str]| {
+        let mut command = tool("xtask", state.path()).unwrap();
+        run(command
+            .env("DATABASE_URL", &url)
+            .args(["weekly", "--day", "tuesday", "-o", "ndjson", "--bin-dir"])
+            .arg(&bin)
+            .args(args))
+        .unwrap()
+    };
+    let output = week(&["--dry-run"]);
+    assert_eq!(output.code, 3, "{output}");
+    let db = url.rsplit('/').next().unwrap();
+    assert_eq!(server.psql(db, "SELECT sum(vacuum_count) FROM pg_stat_user_tables").unwrap().trim(), "0");
+    let output = week(&[]);
+    assert_eq!(output.code, 3, "{output}");
+    let all = records(&output.stdout).unwrap();
+    let step =
+        |subject: &str| all.iter().find(|r| r["subject"] == subject).unwrap()["data"]["status"].as_str().unwrap();
+    assert_eq!(step("tuesday/pg-maint vacuum-analyze"), "ok");
+    assert_eq!(step("tuesday/backup-tool validate-backups"), "not-built");
+    assert!(
+        all.iter().any(|r| r["subject"] == "public.t" && r["data"]["action"] == "vacuum"),
+        "the program's own records"
+    );
+    assert_eq!(server.psql(db, "SELECT sum(vacuum_count) FROM pg_stat_user_tables").unwrap().trim(), "1");
+    maint_core::journal::verify(&state.path().join("journal/journal.ndjson")).unwrap();
+
+    let dir = state.path().join("out");
+    let output = run(tool("xtask", state.path()).unwrap().args(["report", "--dir"]).arg(&dir)).unwrap();
+    assert_eq!(output.code, 0, "{output}");
+    let html = std::fs::read_to_string(dir.join("report.html")).unwrap();
+    assert!(html.contains("public.t") && !html.contains("<script") && !html.contains("http-equiv"));
+    assert!(std::fs::read_to_string(dir.join("report.md")).unwrap().contains("public.t"));
+}
