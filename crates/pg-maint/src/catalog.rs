@@ -64,6 +64,13 @@ impl Table {
     pub fn subject(&self) -> String {
         format!("{}.{}", self.schema, self.name)
     }
+
+    /// Whether `ANALYZE` does anything for it. For `pg_statistic` the server reports success and does nothing
+    /// (`analyze_rel` in `analyze.c`), so its counter of changed rows only ever grows.
+    pub fn can_be_analyzed(&self) -> bool {
+        const PG_STATISTIC: u32 = 2619;
+        self.oid != PG_STATISTIC
+    }
 }
 
 /// The settings that the scores are made from.

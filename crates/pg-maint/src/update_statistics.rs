@@ -27,7 +27,8 @@ const MISSING: f64 = 1.0;
 /// The steps, ranked; parents after the partitions, whose rows they are made from.
 pub fn plan(tables: &[Table], settings: &Settings, policy: Policy, place: &Place) -> Vec<Decision> {
     let mut steps: Vec<Step> = Vec::new();
-    for table in tables.iter().filter(|table| table.kind != TableKind::Partitioned) {
+    let own = |table: &&Table| table.kind != TableKind::Partitioned && table.can_be_analyzed();
+    for table in tables.iter().filter(own) {
         let need = Need::of(table, settings);
         let make = |score: f64, reason: String| {
             step_on(table, place, Action::Analyze, score, reason, VacuumOptions::default())

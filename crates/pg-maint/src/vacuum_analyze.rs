@@ -49,7 +49,7 @@ pub fn plan(tables: &[Table], settings: &Settings, policy: Policy, place: &Place
         if table.kind == TableKind::Partitioned {
             continue;
         }
-        options.analyze = need.analyze >= policy.min_score || policy.every;
+        options.analyze = table.can_be_analyzed() && (need.analyze >= policy.min_score || policy.every);
         if need.vacuum >= policy.min_score || policy.every {
             let reason = if policy.every && need.vacuum < policy.min_score {
                 "every table was asked for".to_owned()
@@ -133,7 +133,7 @@ impl Need {
             modified: table.counters.modified,
             xid_age: table.counters.xid_age.max(toast_age),
             vacuum: own.vacuum().max(toast.vacuum()),
-            analyze: own.analyze,
+            analyze: if table.can_be_analyzed() { own.analyze } else { 0.0 },
         }
     }
 
@@ -236,6 +236,20 @@ pub(crate) mod tests {
         wide.toast = Some(Counters { tuples: 100.0, dead: 1000.0, ..Counters::default() });
         let decisions = plan(&[wide], &Settings::default(), policy(false), &place());
         assert_eq!(names(&decisions), ["vacuum wide"]);
+    }
+
+    #[test]
+    fn the_catalog_of_statistics_is_vacuumed_and_never_analyzed() {
+        for (every, dead, modified, expected) in
+            [(false, 900.0, 9e9, true), (true, 0.0, 9e9, true), (false, 0.0, 9e9, false)]
+        {
+            let decisions =
+                plan(&[table(2619, "pg_statistic", dead, modified)], &Settings::default(), policy(every), &place());
+            match decisions.as_slice() {
+                [Decision::Do(step)] => assert!(expected && step.action == Action::Vacuum && !step.options.analyze),
+                other => assert!(!expected && other.is_empty(), "{other:?}"),
+            }
+        }
     }
 
     #[test]
