@@ -75,3 +75,12 @@ fn assert_no_panic(out: &Output) {
     }
     assert_ne!(out.code, 101, "{out}");
 }
+
+#[test]
+fn nothing_fails_on_a_server_where_nothing_is_wrong() {
+    let place = Place::new("whole");
+    for args in [["vacuum-analyze", "--every"], ["update-statistics", "--every"], ["reindex-tables", "--every"]] {
+        let out = place.run(&args);
+        assert_eq!(out.code, 0, "{args:?}: {out}");
+    }
+}

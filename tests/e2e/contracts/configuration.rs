@@ -42,7 +42,8 @@ fn an_unknown_key_is_named_with_file_line_and_its_nearest_relative() {
 fn a_value_that_does_not_fit_is_named_with_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("maint.toml");
-    for line in ["jobs = 0", "jobs = [1]", "bloat = \"lots\"", "lock_timeout = \"soon\"", "jobs = 1979-05-27", "jobs ="]
+    for line in
+        ["jobs = 0", "jobs = [1, 2]", "bloat = \"lots\"", "lock_timeout = \"soon\"", "jobs = 1979-05-27", "jobs ="]
     {
         fs::write(&file, format!("[pg-maint]\n{line}\n")).unwrap();
         let out = run(&mut pg_maint(dir.path(), &["config", "show"])).unwrap();
