@@ -18,7 +18,7 @@ fn a_changing_run_leaves_its_records_in_a_journal_that_verifies() {
     let out = place.run(&["vacuum-analyze", "-o", "ndjson"]);
     assert_eq!(out.code, 0, "{out}");
     let written = records(&out.stdout).unwrap();
-    let kept: Vec<_> = read(&path).unwrap().into_iter().map(|entry| entry.unwrap().record).collect();
+    let kept: Vec<_> = read(&path).unwrap().map(|entry| entry.unwrap().record).collect();
     assert_eq!(kept, written, "the journal holds what stdout showed");
     assert!(kept.iter().any(|record| record["type"] == "maint.step.v1" && record["data"]["status"] == "ok"));
     let first = verify(&path).unwrap();

@@ -136,7 +136,7 @@ fn every_command_s_exposition_is_well_formed() {
         );
         let prefix = prefix.replace('-', "_");
         assert!(samples.keys().all(|series| series.starts_with(&prefix)), "{args:?}: {out}");
-        assert_eq!(samples[&format!("{prefix}_run_exit_code")], f64::from(out.code), "{out}");
+        assert_eq!(samples[&format!("{prefix}_run_exit_code")].to_string(), out.code.to_string(), "{out}");
     }
     let out = place.run(&["monitor-connections", "-o", "prometheus"]);
     let samples = parse(&out.stdout).unwrap();
@@ -150,6 +150,6 @@ fn a_server_that_is_down_is_told_to_prometheus_too() {
     let args = ["--dsn", "postgres://u@127.0.0.1:1/x", "monitor-connections", "-o", "prometheus"];
     let out = testbed::run(&mut super::pg_maint(dir.path(), &args)).unwrap();
     let samples = parse(&out.stdout).unwrap();
-    assert_eq!(samples["pg_maint_monitor_connections_status{subject=\"server\"}"], 2.0);
-    assert_eq!(samples["pg_maint_monitor_connections_run_exit_code"], 2.0);
+    assert_eq!(samples["pg_maint_monitor_connections_status{subject=\"server\"}"].to_string(), "2");
+    assert_eq!(samples["pg_maint_monitor_connections_run_exit_code"].to_string(), "2");
 }
