@@ -1,5 +1,6 @@
-//! End-to-end tests: the built programs against real servers, a module per tool.
+//! End-to-end tests: the built programs against real servers.
 
+mod contracts;
 mod essentials;
 mod faults;
 mod week;

@@ -111,7 +111,7 @@ fn fresh(dir: &Path) -> Result<(), Failure> {
 
 fn say(common: &CommonArgs, text: &str) {
     if !common.quiet {
-        eprintln!("demo: {text}");
+        workspace::say(&format!("demo: {text}"));
     }
 }
 

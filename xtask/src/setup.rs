@@ -1,5 +1,6 @@
 //! `setup`: installs what the tests and the demo need, or says exactly what to type.
 
+use crate::workspace;
 use maint_core::failure::Failure;
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
@@ -14,7 +15,7 @@ pub(crate) fn setup(run: &Run) -> Result<(), Failure> {
         return Ok(());
     }
     let names: Vec<&str> = needs.iter().map(|need| need.package).collect();
-    eprintln!("missing: {}", names.join(", "));
+    workspace::say(&format!("missing: {}", names.join(", ")));
     install(&needs).map_err(|error| {
         Failure::usage(format!("cannot install {}: {error}", names.join(", ")))
             .hint(format!("run this, then try again: {}", command_line(&needs)))

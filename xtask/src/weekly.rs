@@ -5,7 +5,6 @@
 //! whose program is not there is `not-built`, which is never ok: a week that looks green without its backups would be
 //! worse than none.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -181,7 +180,7 @@ impl Routine<'_> {
                 },
                 Line::Stderr(text) => {
                     if !self.common.quiet {
-                        let _ = writeln!(std::io::stderr(), "{text}");
+                        workspace::say(&text);
                     }
                 }
             })

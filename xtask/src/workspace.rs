@@ -1,5 +1,6 @@
 //! Where the workspace is, and calling cargo in it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,9 +17,14 @@ pub(crate) fn state_dir() -> Result<PathBuf, Failure> {
     state_dir::state_dir().map_err(|error| Failure::usage(error.to_string()))
 }
 
+/// A line of progress. A stderr that is closed or full is no reason to stop.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Runs cargo in the workspace with its output passed through.
 pub(crate) fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
-    eprintln!("\n== cargo {}", args.join(" "));
+    say(&format!("\n== cargo {}", args.join(" ")));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).args(args).envs(env.iter().copied()).current_dir(root()).status();
     match status {

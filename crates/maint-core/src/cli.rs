@@ -95,8 +95,19 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
 /// As [`parse`].
 pub fn parse_from<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<C, ExitCode> {
     C::try_parse_from(args).map_err(|error| {
-        let _ = error.print();
-        if error.use_stderr() { Exit::Unknown.into() } else { Exit::Ok.into() }
+        let code = if error.use_stderr() { Exit::Unknown } else { Exit::Ok };
+        // An argument is shown as it was typed, and one in the wrong place may be a connection string.
+        let text = error.render().to_string();
+        let shown = crate::secret::redact_url(&text);
+        let printed = if shown == text {
+            error.print().and_then(|()| std::io::stdout().flush())
+        } else {
+            std::io::stderr().write_all(shown.as_bytes())
+        };
+        match printed {
+            Err(error) if code == Exit::Ok && error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Critical.into(),
+            _ => code.into(),
+        }
     })
 }
 
@@ -120,7 +131,8 @@ pub fn common<C: CommandFactory>(
             return Ok(show_config(&settings, args.output, tool));
         }
     }
-    match std::io::stdout().write_all(&text) {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(&text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::critical(format!("cannot write to stdout: {error}")))
         }

@@ -30,6 +30,12 @@ pub fn init(verbose: u8, quiet: bool, extra: Option<ExtraLayer>) {
             .with_target("sqlx::postgres::notice", if verbose > 0 { level } else { LevelFilter::OFF }),
     };
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal();
-    let log = fmt::layer().with_writer(std::io::stderr).with_ansi(colour).without_time().with_filter(filter);
+    let log = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .without_time()
+        // It would report a full stderr with a macro that panics when stderr is full.
+        .log_internal_errors(false)
+        .with_filter(filter);
     let _ = tracing_subscriber::registry().with(extra).with(log).try_init();
 }

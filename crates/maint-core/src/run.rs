@@ -30,6 +30,7 @@ struct Inner {
     counts: BTreeMap<Status, usize>,
     worst: Severity,
     trouble: Vec<String>,
+    lost: bool,
 }
 
 impl Run {
@@ -46,6 +47,7 @@ impl Run {
                 counts: BTreeMap::new(),
                 worst: Severity::Ok,
                 trouble: Vec::new(),
+                lost: false,
             }),
         }
     }
@@ -82,6 +84,7 @@ impl Run {
         match serde_json::to_string(&self.envelope.seal(record)) {
             Ok(line) => {
                 if let Err(error) = inner.writer.emit(record, &line) {
+                    inner.lost = true;
                     inner.note(format!("cannot write to stdout: {error}"));
                 }
                 if let Some(journal) = &inner.journal {
@@ -97,6 +100,7 @@ impl Run {
     pub fn forward(&self, line: &str) {
         let mut inner = self.lock();
         if let Err(error) = inner.writer.forward(line) {
+            inner.lost = true;
             inner.note(format!("cannot write to stdout: {error}"));
         }
     }
@@ -127,7 +131,7 @@ impl Run {
         let mut inner = self.lock();
         inner.flush_journal();
         if !inner.trouble.is_empty() {
-            inner.worst = inner.worst.max(Severity::Warning);
+            inner.worst = inner.worst.max(if inner.lost { Severity::Critical } else { Severity::Warning });
         }
         let exit = exit.unwrap_or_else(|| inner.worst.into());
         let mut parts: Vec<String> = message.into_iter().collect();
@@ -156,11 +160,11 @@ impl Run {
             return Exit::Critical;
         }
         if let Err(error) = inner.writer.finish(&self.envelope) {
-            // The data did not reach its reader: whatever it said, this run cannot be called good.
             complain(self.tool, &Failure::critical(format!("cannot write to stdout: {error}")));
-            return Exit::Critical;
+            inner.lost = true;
         }
-        exit
+        // The data did not reach its reader, perhaps not even the summary: whatever it says, this run was not good.
+        if inner.lost { Exit::Critical } else { exit }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -98,7 +98,7 @@ pub struct Cli {
     /// Flags of every program.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// The server: URL or key=value string [default: DATABASE_URL, then PG* as libpq reads them]
+    /// The server: URL or key=value string [default: DATABASE_URL, then dsn in maint.toml; PG* fill in what is missing]
     #[arg(long, value_name = "DSN", global = true, help_heading = "Common options")]
     pub dsn: Option<String>,
     /// What to do.
