@@ -64,6 +64,7 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
                 .field(&format!("after_{}", before.unit), after.value),
         );
     }
+    run.flush_journal();
     let report_dir = dir.join("report");
     let (html, journal) =
         report_files::write(&dir.join("state"), &report_dir, "Demo: Tuesday's database routine", started)?;

@@ -95,6 +95,11 @@ impl Run {
         }
     }
 
+    /// Waits until every record so far is in the journal: whoever reads the journal in the same run calls it first.
+    pub fn flush_journal(&self) {
+        self.lock().flush_journal();
+    }
+
     /// Passes on a record of another program, an event as JSON text, to a reader of records. It is not counted and not
     /// journalled: that program has done so.
     pub fn forward(&self, line: &str) {
