@@ -570,3 +570,21 @@ fn a_standby_is_refused_with_the_reason() {
     assert!(output.stderr.contains("standby"), "{output}");
     assert_eq!(maint(&server, "postgres", &state(), &["monitor-connections"]).code, 0);
 }
+
+#[test]
+fn looking_never_touches_the_notes_on_rebuilds() {
+    let sql = "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1000); CREATE INDEX t_a ON t (a);";
+    let (server, db) = fresh(15, "notes", sql);
+    let state = state();
+    assert_eq!(maint(server, &db, &state, &["reindex-tables", "--every", "-n", "public"]).code, 0);
+    let note = std::fs::read_dir(state.path().join("pg-maint")).unwrap().next().unwrap().unwrap().path();
+    // As another run would have noted it a moment ago, with nothing to be seen of it yet.
+    let text = r#"{"1": {"index": "public.t_a", "table_oid": 2, "before": [1]}}"#;
+    std::fs::write(&note, text).unwrap();
+    for args in [&["plan"][..], &["reindex-tables", "--dry-run"]] {
+        maint(server, &db, &state, args);
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), text, "{args:?}");
+    }
+    assert_eq!(maint(server, &db, &state, &["reindex-tables"]).code, 0);
+    assert!(!std::fs::read_to_string(&note).unwrap().contains("t_a"), "a run strikes out what is over");
+}

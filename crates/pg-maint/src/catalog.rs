@@ -106,7 +106,7 @@ pub async fn tables(session: &mut Session, all_statistics: bool) -> Result<Vec<T
     };
     let all_frozen = if version >= 180_000 { "relallfrozen" } else { "relallvisible * 0" };
     let sql = format!(
-        "SELECT c.oid::int8 AS oid, n.nspname, c.relname, c.relkind::text AS relkind, ({allowed}) AS allowed,
+        "SELECT c.oid::int8 AS oid, n.nspname, c.relname, c.relkind::text AS relkind, ({allowed}) AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS allowed,
                 c.oid < 16384 AS system,
                 (c.relpages::int8 + COALESCE(t.relpages, 0)) * pg_catalog.current_setting('block_size')::int8 AS size,
                 c.reltuples::float8 AS tuples, c.relpages::float8 AS pages, c.{all_frozen}::float8 AS frozen_pages,

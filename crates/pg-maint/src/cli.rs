@@ -129,7 +129,7 @@ pub enum Command {
     MonitorConnections(ConnectionsArgs),
     /// The ranked list of everything that needs doing, with a reason each; `apply -` carries it out
     Plan(PlanArgs),
-    /// Carry out the steps of a plan read from FILE or stdin, exactly those
+    /// Carry out the steps of a plan read from FILE or stdin, exactly those; --yes lets them drop what other programs left
     Apply(ApplyArgs),
     /// Completions, manual page, configuration.
     #[command(flatten)]

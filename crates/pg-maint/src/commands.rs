@@ -20,7 +20,7 @@ use crate::intents::Intents;
 use crate::server::{self, failure};
 use crate::step::{Action, Step, VacuumOptions};
 use crate::vacuum_analyze::Place;
-use crate::{TOOL, apply, monitor_connections, reindex_tables, update_statistics, vacuum_analyze};
+use crate::{TOOL, apply, indexes, monitor_connections, reindex_tables, update_statistics, vacuum_analyze};
 
 const STEP_COLUMNS: &[&str] = &["action", "score", "size_bytes", "duration_seconds"];
 const CHECK_COLUMNS: &[&str] = &["connections", "limit_connections", "used_ratio", "longest_seconds"];
@@ -166,9 +166,9 @@ impl Work<'_> {
             let vacuum = tables.vacuum(vacuum_analyze::Policy { min_score, every: false, options }, &place);
             let policy = update_statistics::Policy { min_score, every: false, missing_only: true };
             let statistics = tables.statistics(policy, &place);
-            let mut intents = self.intents(&mut session, &place).await?;
+            let intents = self.intents(&mut session, &place).await?;
             let named_tables = selection.tables.is_empty() && selection.schemas.is_empty();
-            let reindex = match inspect::reindex(&mut session, selection, reindex, &place, intents.as_mut()).await {
+            let reindex = match inspect::reindex(&mut session, selection, reindex, &place, intents.as_ref()).await {
                 // A chosen table without any index is no mistake here.
                 Err(failure) if !named_tables && failure.message.starts_with("no ") => Plan::default(),
                 result => result?,
@@ -210,7 +210,13 @@ impl Work<'_> {
             }
             // Looking has a session of its own: one that waits for no lock and cannot write.
             let (mut control, mut session) = server::control(&target, self.task).await?;
-            let (plan, intents) = self.inspect(&mut session, place, task).await?;
+            let (plan, mut intents) = self.inspect(&mut session, place, task).await?;
+            // Only here, under the run's lock: a dry run writes nothing, and beside a run it would strike out what is
+            // about to begin.
+            if let Some(intents) = intents.as_mut().filter(|intents| !intents.is_empty()) {
+                let all = indexes::indexes(&mut session, None).await.map_err(|error| failure(&error))?;
+                intents.settle(&all, None).map_err(|error| Failure::usage(error.to_string()))?;
+            }
             drop(session);
             for finding in &plan.findings {
                 self.run.emit(finding);
@@ -247,8 +253,8 @@ impl Work<'_> {
                 Ok((plan, None))
             }
             Task::Reindex(policy) => {
-                let mut intents = self.intents(session, &at).await?;
-                let plan = inspect::reindex(session, selection, policy, &at, intents.as_mut()).await?;
+                let intents = self.intents(session, &at).await?;
+                let plan = inspect::reindex(session, selection, policy, &at, intents.as_ref()).await?;
                 Ok((plan, intents))
             }
         }

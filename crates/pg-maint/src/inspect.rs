@@ -115,19 +115,16 @@ pub async fn reindex(
     selection: &Selection,
     policy: reindex_tables::Policy,
     place: &Place,
-    intents: Option<&mut Intents>,
+    intents: Option<&Intents>,
 ) -> Result<Plan, Failure> {
     let all = indexes::indexes(session, None).await.map_err(|error| failure(&error))?;
     let names: Vec<(&str, &str)> =
         all.iter().map(|index| (index.table_schema.as_str(), index.table.as_str())).collect();
     selection.check(&names, &format!("database {}, among tables with indexes,", place.database))?;
-    let ours = match &intents {
+    let ours = match intents {
         Some(intents) => intents.leftovers(&all),
         None => BTreeSet::new(),
     };
-    if let Some(intents) = intents {
-        intents.settle(&all, None).map_err(|error| Failure::usage(error.to_string()))?;
-    }
     let means = bloat::means(session).await.map_err(|error| failure(&error))?;
     let mut figures = BTreeMap::new();
     for index in reindex_tables::worth_measuring(&all, selection, policy) {

@@ -63,6 +63,11 @@ impl Intents {
         Ok(Intents { path, open })
     }
 
+    /// Whether no rebuild is under way.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Notes that a rebuild starts.
     ///
     /// # Errors
