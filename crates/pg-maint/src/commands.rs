@@ -17,9 +17,9 @@ use crate::cli::{BloatArgs, Cli, Command, ConnectionsArgs, PlanArgs, SECTION, St
 use crate::execute::{Limits, execute};
 use crate::inspect::{self, Plan};
 use crate::intents::Intents;
+use crate::need::Place;
 use crate::server::{self, failure};
 use crate::step::{Action, Step, VacuumOptions};
-use crate::vacuum_analyze::Place;
 use crate::{TOOL, apply, indexes, monitor_connections, reindex_tables, update_statistics, vacuum_analyze};
 
 const STEP_COLUMNS: &[&str] = &["action", "score", "size_bytes", "duration_seconds"];

@@ -8,10 +8,10 @@ use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
 use crate::intents::Intents;
+use crate::need::{Decision, Place};
 use crate::select::Selection;
 use crate::server::failure;
 use crate::step::{Action, Step, rank};
-use crate::vacuum_analyze::{Decision, Place};
 use crate::{bloat, catalog, indexes, reindex_tables, score, update_statistics, vacuum_analyze};
 
 /// What was decided for one database.
@@ -96,7 +96,7 @@ impl Tables {
         let denied = |subject: &str| plan.findings.iter().any(|finding| finding.subject == subject);
         let calm = self.all.iter().filter(|table| !due(table.oid) && !denied(&table.subject()));
         calm.map(|table| {
-            let need = vacuum_analyze::Need::of(table, &self.settings);
+            let need = crate::need::Need::of(table, &self.settings);
             let score = (need.vacuum.max(need.analyze) * 100.0).round() / 100.0;
             Record::new(Kind::Check, table.subject(), Status::Ok, "not due; --every takes it all the same")
                 .field("score", score)

@@ -4,7 +4,7 @@
 //! a lock on a table; a pure function in the file named after the command turns that and a policy into ranked steps;
 //! `execute` carries them out, several at a time, and believes only effects that it has seen.
 //!
-//! - [`vacuum_analyze`], [`update_statistics`], [`reindex_tables`]: the plans. [`score`] is the need of a table,
+//! - [`vacuum_analyze`], [`update_statistics`], [`reindex_tables`]: the plans. [`score`] and [`need`] say how much a table needs,
 //!   [`bloat`] the air in an index, [`indexes`] tells sound indexes from leftovers.
 //! - [`apply`]: plans that come in from outside. [`step`] is what they are made of.
 //! - [`execute`]: workers, lock timeouts, retries, cancelling; [`horizon`] names who keeps dead rows alive;
@@ -23,6 +23,7 @@ pub mod indexes;
 pub mod inspect;
 pub mod intents;
 pub mod monitor_connections;
+pub mod need;
 pub mod reindex_tables;
 pub mod score;
 pub mod select;

@@ -12,9 +12,9 @@ use maint_core::units::{format_bytes, format_ratio};
 
 use crate::bloat::Bloat;
 use crate::indexes::{Index, State, classify};
+use crate::need::{Decision, Place};
 use crate::select::Selection;
 use crate::step::{Action, Step, VacuumOptions, rank};
-use crate::vacuum_analyze::{Decision, Place};
 
 /// What the operator asked for.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::{Exit, Status};
 
-use crate::vacuum_analyze::Place;
+use crate::need::Place;
 
 /// The class of this program's advisory locks: "pgmt" in ASCII.
 const LOCK_CLASS: i32 = 0x7067_6d74;

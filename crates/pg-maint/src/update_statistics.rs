@@ -5,9 +5,9 @@
 //! from the parent's statistics.
 
 use crate::catalog::{Table, TableKind};
+use crate::need::{Decision, Need, Place, decide, step_on};
 use crate::score::{Settings, score};
 use crate::step::{Action, Step, VacuumOptions, rank};
-use crate::vacuum_analyze::{Decision, Need, Place, decide, step_on};
 
 /// What the operator asked for.
 #[derive(Debug, Clone, Copy)]
