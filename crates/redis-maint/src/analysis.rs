@@ -1,0 +1,1 @@
+//! What a walk over keys adds up to.

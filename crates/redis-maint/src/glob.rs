@@ -1,0 +1,1 @@
+//! Glob patterns as the server matches them.

@@ -1,0 +1,12 @@
+//! Redis upkeep: clean, shrink, expire and watch, without ever hurting the server.
+
+pub mod analysis;
+pub mod entry;
+pub mod glob;
+pub mod info;
+pub mod key;
+pub mod monitor;
+pub mod patterns;
+pub mod rdb;
+pub mod sketch;
+pub mod top;

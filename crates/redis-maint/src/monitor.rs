@@ -1,0 +1,1 @@
+//! What performance-monitor and check look at, and how it is judged.

@@ -1,0 +1,1 @@
+//! The patterns that names of keys follow, learned from the names.

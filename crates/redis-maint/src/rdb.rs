@@ -1,0 +1,1 @@
+//! Snapshot files, read without a server.

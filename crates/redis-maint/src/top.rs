@@ -1,0 +1,1 @@
+//! The biggest of many, in bounded memory.
