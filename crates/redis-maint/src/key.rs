@@ -38,16 +38,9 @@ pub fn from_subject(text: &str) -> Vec<u8> {
             let hex = |digit: &u8| char::from(*digit).to_digit(16);
             Some((hex(digits.first()?)? * 16 + hex(digits.get(1)?)?) as u8)
         });
-        match escaped {
-            Some(value) => {
-                key.push(value);
-                at += 3;
-            }
-            None => {
-                key.push(byte);
-                at += 1;
-            }
-        }
+        // Without an escape the byte stands for itself.
+        key.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 3 } else { 1 };
     }
     key
 }
