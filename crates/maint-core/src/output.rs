@@ -2,6 +2,10 @@
 //!
 //! `ndjson` writes each record as it comes. `json`, `table`, `prometheus` and `nagios` need the whole run before they
 //! can print (an array, column widths, one family per metric, one line), so they hold the records until the end.
+//!
+//! Details (one record a key, say, of which there may be millions) are for readers of events only: `ndjson` and `json`
+//! write them, buffered, and the others, which would have to hold them all, leave them out.
+//!
 //! A reader that closes the pipe (`| head`) ends the output quietly; the work and the exit code are not touched by it.
 
 use std::io::{self, IsTerminal, Write};
@@ -12,6 +16,9 @@ use crate::status::Severity;
 mod nagios;
 mod prometheus;
 mod table;
+
+/// What is gathered of details before it is written, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -38,7 +45,7 @@ pub struct Writer<W: Write = io::Stdout> {
     held: Vec<Record>,
     written: usize,
     closed: bool,
-    out: W,
+    out: io::BufWriter<W>,
 }
 
 impl Writer<io::Stdout> {
@@ -52,7 +59,16 @@ impl Writer<io::Stdout> {
 impl<W: Write> Writer<W> {
     /// A writer on `out`, without colour.
     pub fn new(out: W, format: Format, tool: &'static str, columns: &'static [&'static str]) -> Self {
-        Writer { format, columns, tool, colour: false, held: Vec::new(), written: 0, closed: false, out }
+        Writer {
+            format,
+            columns,
+            tool,
+            colour: false,
+            held: Vec::new(),
+            written: 0,
+            closed: false,
+            out: io::BufWriter::with_capacity(BUFFER, out),
+        }
     }
 
     /// Takes one record; `line` is its event as JSON text.
@@ -66,11 +82,38 @@ impl<W: Write> Writer<W> {
         self.forward(line)
     }
 
+    /// Takes one of many records that are details, as JSON text. It may stay in a buffer until the next that is none.
+    ///
+    /// # Errors
+    /// As [`Writer::emit`].
+    pub fn detail(&mut self, line: &str) -> io::Result<()> {
+        self.event(line)
+    }
+
+    /// Whether the reader has closed the pipe, so that nothing written from now on reaches anybody.
+    pub fn reader_is_gone(&self) -> bool {
+        self.closed
+    }
+
+    /// Writes what the buffer holds.
+    ///
+    /// # Errors
+    /// As [`Writer::emit`].
+    pub fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.quiet(result)
+    }
+
     /// Writes an event, JSON text on one line, where events are what is written.
     ///
     /// # Errors
     /// As [`Writer::emit`].
     pub fn forward(&mut self, line: &str) -> io::Result<()> {
+        self.event(line)?;
+        self.flush()
+    }
+
+    fn event(&mut self, line: &str) -> io::Result<()> {
         match self.format {
             Format::Ndjson => self.write(format_args!("{line}\n")),
             Format::Json => {
@@ -88,7 +131,7 @@ impl<W: Write> Writer<W> {
     /// Writing failed for another reason than a closed pipe.
     pub fn finish(&mut self, envelope: &Envelope) -> io::Result<()> {
         let held = std::mem::take(&mut self.held);
-        match self.format {
+        let result = match self.format {
             Format::Ndjson => Ok(()),
             Format::Json => self.write(format_args!("{}", if self.written == 0 { "[]\n" } else { "\n]\n" })),
             Format::Table => {
@@ -103,16 +146,27 @@ impl<W: Write> Writer<W> {
                 let text = nagios::render(&held, self.tool);
                 self.write(format_args!("{text}\n"))
             }
-        }
+        };
+        result.and_then(|()| self.flush())
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
         if self.closed {
             return Ok(());
         }
-        match self.out.write_fmt(text).and_then(|()| self.out.flush()) {
+        let result = self.out.write_fmt(text);
+        self.quiet(result)
+    }
+
+    /// A pipe that the reader closed is no error.
+    fn quiet(&mut self, result: io::Result<()>) -> io::Result<()> {
+        match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
+                Ok(())
+            }
+            result if self.closed => {
+                drop(result);
                 Ok(())
             }
             result => result,
@@ -150,7 +204,7 @@ mod tests {
             writer.emit(record, &line).unwrap();
         }
         writer.finish(&envelope).unwrap();
-        String::from_utf8(writer.out).unwrap()
+        String::from_utf8(writer.out.into_inner().unwrap()).unwrap()
     }
 
     fn sample() -> Vec<Record> {

@@ -76,14 +76,30 @@ impl Run {
 
     /// Reports one record.
     pub fn emit(&self, record: &Record) {
+        self.write(record, Writer::emit);
+    }
+
+    /// Reports one of many: counted and journalled like any other, but written only where events are
+    /// ([`Format::Ndjson`], [`Format::Json`]); people read what they add up to.
+    pub fn detail(&self, record: &Record) {
+        self.write(record, |writer, _, line| writer.detail(line));
+    }
+
+    /// Whether nobody reads stdout any more (`| head`). A command that only looks may stop then.
+    pub fn reader_is_gone(&self) -> bool {
+        self.lock().writer.reader_is_gone()
+    }
+
+    fn write(&self, record: &Record, write: impl FnOnce(&mut Writer, &Record, &str) -> std::io::Result<()>) {
+        let line = serde_json::to_string(&self.envelope.seal(record));
         let mut inner = self.lock();
         if record.kind != Kind::Summary {
             *inner.counts.entry(record.status).or_default() += 1;
             inner.worst = inner.worst.max(record.status.severity());
         }
-        match serde_json::to_string(&self.envelope.seal(record)) {
+        match line {
             Ok(line) => {
-                if let Err(error) = inner.writer.emit(record, &line) {
+                if let Err(error) = write(&mut inner.writer, record, &line) {
                     inner.lost = true;
                     inner.note(format!("cannot write to stdout: {error}"));
                 }

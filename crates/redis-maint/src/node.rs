@@ -108,6 +108,16 @@ impl Node {
         Ok(())
     }
 
+    /// What it was found by.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// How long it waits for an answer.
+    pub fn answer(&self) -> Duration {
+        self.answer
+    }
+
     /// A second connection to the same server.
     ///
     /// # Errors
@@ -180,7 +190,7 @@ impl Node {
             match self.call(redis::cmd("INFO").arg(section)).await? {
                 Value::BulkString(bytes) => all = all.and(Info::parse(&bytes)),
                 Value::VerbatimString { text, .. } | Value::SimpleString(text) => {
-                    all = all.and(Info::parse(text.as_bytes()))
+                    all = all.and(Info::parse(text.as_bytes()));
                 }
                 other => return Err(Trouble::answer("INFO", &other)),
             }
