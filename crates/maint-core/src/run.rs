@@ -85,6 +85,15 @@ impl Run {
         self.write(record, |writer, _, line| writer.detail(line));
     }
 
+    /// Writes what is still buffered of the details.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        if let Err(error) = inner.writer.flush() {
+            inner.lost = true;
+            inner.note(format!("cannot write to stdout: {error}"));
+        }
+    }
+
     /// Whether nobody reads stdout any more (`| head`). A command that only looks may stop then.
     pub fn reader_is_gone(&self) -> bool {
         self.lock().writer.reader_is_gone()

@@ -1,18 +1,45 @@
 //! Redis upkeep: clean, shrink, expire and watch, without ever hurting the server.
 
 pub mod analysis;
+pub mod apply;
+pub mod brake;
+pub mod cache_cleanup;
+pub mod cli;
+pub mod commands;
 pub mod entry;
+pub mod execute;
+pub mod expire_keys;
 pub mod glob;
 pub mod info;
 pub mod key;
+pub mod keys;
 pub mod monitor;
 pub mod node;
 pub mod pace;
 pub mod patterns;
+pub mod plan;
+pub mod policy;
 pub mod rdb;
+pub mod recheck;
+pub mod retire;
 pub mod scan;
 pub mod sketch;
+pub mod spool;
+pub mod step;
 pub mod target;
 pub mod top;
 pub mod topology;
 pub mod trouble;
+
+use std::process::ExitCode;
+
+/// The program's name, in records and messages.
+pub const TOOL: &str = "redis-maint";
+
+/// Runs the program with this process's arguments and environment.
+pub fn main() -> ExitCode {
+    match maint_core::cli::parse::<cli::Cli>() {
+        Ok(cli) => commands::run(&cli).into(),
+        Err(code) => code,
+    }
+}

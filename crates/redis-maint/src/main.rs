@@ -1,3 +1,5 @@
 //! The program `redis-maint`; all of it is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    redis_maint::main()
+}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 
@@ -34,6 +35,9 @@ pub struct Identity {
     pub cluster: Option<bool>,
     /// `redis` or `valkey` and the version.
     pub version: Option<String>,
+    /// The ids of the data's history, the older one second: the same on a primary and its replicas, kept through a
+    /// failover.
+    pub replication_ids: Vec<String>,
 }
 
 impl Identity {
@@ -48,11 +52,15 @@ impl Identity {
             Some(version) => Some(format!("valkey {version}")),
             None => info.text("redis_version").map(|version| format!("redis {version}")),
         };
+        // The second is forty zeros where there is none.
+        let ids = ["master_replid", "master_replid2"].into_iter().filter_map(|name| info.text(name));
+        let replication_ids = ids.filter(|id| id.bytes().any(|byte| byte != b'0')).map(str::to_owned).collect();
         Identity {
             run_id: info.text("run_id").map(str::to_owned),
             role,
             cluster: info.flag("cluster_enabled"),
             version,
+            replication_ids,
         }
     }
 }
@@ -177,6 +185,32 @@ impl Node {
             }
             value => Ok(value),
         }
+    }
+
+    /// How far the server's clock is ahead of ours; nothing where the user may not ask. Moments of expiry are told by the
+    /// server's clock.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn clock_ahead(&mut self) -> Result<SignedDuration, Trouble> {
+        let value = match self.call(&redis::cmd("TIME")).await {
+            Ok(value) => value,
+            Err(trouble) if trouble.may_pass() => return Err(trouble),
+            Err(_) => return Ok(SignedDuration::ZERO),
+        };
+        let Value::Array(parts) = &value else { return Ok(SignedDuration::ZERO) };
+        let part = |at: usize| parts.get(at).and_then(integer);
+        let (Some(seconds), Some(micros)) = (part(0), part(1)) else { return Ok(SignedDuration::ZERO) };
+        Ok(SignedDuration::new(seconds, (micros * 1000) as i32) - Timestamp::now().as_duration())
+    }
+
+    /// Keys in the database.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn size(&mut self) -> Result<u64, Trouble> {
+        let answer = self.call(&redis::cmd("DBSIZE")).await?;
+        integer(&answer).and_then(|keys| u64::try_from(keys).ok()).ok_or_else(|| Trouble::answer("DBSIZE", &answer))
     }
 
     /// Sections of `INFO`.

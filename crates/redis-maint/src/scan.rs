@@ -13,12 +13,12 @@
 //! own; batches meet in one place, in a short queue, so that memory stays bounded whatever the number of keys.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use maint_core::cancel::Cancel;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::entry::Entry;
 use crate::node::Node;
@@ -29,7 +29,7 @@ mod ask;
 mod seen;
 mod walk;
 
-pub use ask::{Ask, Attribute, DEFAULT_SAMPLES};
+pub use ask::{Ask, Attribute, DEFAULT_SAMPLES, Filter};
 pub use seen::Seen;
 
 /// Batches that wait to be looked at, for each part.
@@ -115,7 +115,7 @@ pub struct Report {
     pub address: String,
     /// The database.
     pub db: u32,
-    /// Names that SCAN gave, before folding.
+    /// Names that SCAN gave, before folding and before the caller's filter.
     pub names: u64,
     /// Keys that were gone when they were looked at.
     pub vanished: u64,
@@ -144,52 +144,54 @@ pub struct Manners {
     pub patience: Duration,
 }
 
-/// Walks over all parts at once and hands every event to `sink`, until all are done, the sink has enough, or the run is
-/// cancelled. The reports are in the order of the parts.
-///
-/// # Errors
-/// A part could not be walked to its end.
-pub async fn scan(
-    parts: Vec<Part>,
-    ask: &Ask,
-    manners: Manners,
-    cancel: &Cancel,
-    mut sink: impl FnMut(Event) -> ControlFlow<()>,
-) -> Result<Vec<Report>, Trouble> {
-    let ask = Arc::new(ask.clone());
-    let (send, mut receive) = mpsc::channel(QUEUE * parts.len().max(1));
-    let mut tasks = Vec::new();
-    for (index, part) in parts.into_iter().enumerate() {
-        let walk = walk::Walk::new(index, part, Arc::clone(&ask), manners, send.clone());
-        tasks.push(tokio::spawn(walk.run()));
+/// A walk under way over all parts at once.
+pub struct Scan {
+    receive: mpsc::Receiver<Event>,
+    tasks: Vec<JoinHandle<(Report, Result<(), Trouble>)>>,
+}
+
+impl Scan {
+    /// Starts the walk.
+    pub fn start(parts: Vec<Part>, ask: &Ask, manners: Manners) -> Self {
+        let ask = Arc::new(ask.clone());
+        let (send, receive) = mpsc::channel(QUEUE * parts.len().max(1));
+        let walks = parts.into_iter().enumerate();
+        let tasks = walks.map(|(index, part)| {
+            tokio::spawn(walk::Walk::new(index, part, Arc::clone(&ask), manners, send.clone()).run())
+        });
+        Scan { tasks: tasks.collect(), receive }
     }
-    drop(send);
-    loop {
-        let event = tokio::select! {
+
+    /// The next event; none when every part is done or the run is cancelled.
+    pub async fn next(&mut self, cancel: &Cancel) -> Option<Event> {
+        tokio::select! {
             biased;
-            _ = cancel.cancelled() => break,
-            event = receive.recv() => event,
-        };
-        let Some(event) = event else { break };
-        if sink(event).is_break() {
-            break;
+            _ = cancel.cancelled() => None,
+            event = self.receive.recv() => event,
         }
     }
-    // A walk whose events nobody takes any more ends.
-    drop(receive);
-    let mut reports = Vec::new();
-    let mut failed = None;
-    for task in tasks {
-        match task.await {
-            Ok((report, result)) => {
-                reports.push(report);
-                failed = failed.or(result.err());
+
+    /// Ends the walk, also one that is not done, and returns what it did, in the order of the parts.
+    ///
+    /// # Errors
+    /// A part could not be walked to its end.
+    pub async fn finish(self) -> Result<Vec<Report>, Trouble> {
+        // A walk whose events nobody takes any more ends.
+        drop(self.receive);
+        let mut reports = Vec::new();
+        let mut failed = None;
+        for task in self.tasks {
+            match task.await {
+                Ok((report, result)) => {
+                    reports.push(report);
+                    failed = failed.or(result.err());
+                }
+                Err(error) => failed = failed.or(Some(Trouble::Server(format!("a walk ended early: {error}")))),
             }
-            Err(error) => failed = failed.or(Some(Trouble::Server(format!("a walk ended early: {error}")))),
         }
-    }
-    match failed {
-        Some(trouble) => Err(trouble),
-        None => Ok(reports),
+        match failed {
+            Some(trouble) => Err(trouble),
+            None => Ok(reports),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is asked about each key, and what the answers mean.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use redis::{Cmd, Pipeline, Value};
@@ -58,11 +59,37 @@ impl fmt::Display for Attribute {
     }
 }
 
+type Choice = dyn Fn(&[u8]) -> bool + Send + Sync;
+
+/// Chooses names before anything is asked about them.
+#[derive(Clone)]
+pub struct Filter(Arc<Choice>);
+
+impl Filter {
+    /// Only names for which `choice` holds.
+    pub fn new(choice: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        Filter(Arc::new(choice))
+    }
+
+    /// Whether the name is chosen.
+    pub fn takes(&self, key: &[u8]) -> bool {
+        (self.0)(key)
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
+    }
+}
+
 /// Which keys a walk is for, and what it asks about each.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Ask {
     /// Only names that match this glob; the server filters.
     pub pattern: Option<Vec<u8>>,
+    /// Only names that pass; we filter.
+    pub filter: Option<Filter>,
     /// What to ask, [`Attribute::Length`] last.
     pub attributes: Vec<Attribute>,
     /// Elements of a collection that MEMORY USAGE looks at; 0 for all.
@@ -72,7 +99,7 @@ pub struct Ask {
 impl Ask {
     /// All names, with their bytes.
     pub fn bytes() -> Self {
-        Ask { pattern: None, attributes: vec![Attribute::Bytes], samples: DEFAULT_SAMPLES }
+        Ask { pattern: None, filter: None, attributes: vec![Attribute::Bytes], samples: DEFAULT_SAMPLES }
     }
 
     /// The same, and `attribute`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maint_core::status::Exit;
 use redis::{Pipeline, Value};
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ pub(super) struct Walk {
     send: mpsc::Sender<Event>,
     report: Report,
     pace: Pace,
+    clock_ahead: SignedDuration,
     /// What is still asked: less than the caller wants where the user may not.
     attributes: Vec<Attribute>,
 }
@@ -62,7 +63,20 @@ impl Walk {
         let report = Report { address: position.address.clone(), db: position.db, ..Report::default() };
         let attributes = ask.attributes.clone();
         let pace = Pace::new(manners.max_latency, Duration::MAX);
-        Walk { index, node, position, slot, which, ask, manners, send, report, pace, attributes }
+        Walk {
+            index,
+            node,
+            position,
+            slot,
+            which,
+            ask,
+            manners,
+            send,
+            report,
+            pace,
+            clock_ahead: SignedDuration::ZERO,
+            attributes,
+        }
     }
 
     pub(super) async fn run(mut self) -> (Report, Result<(), Trouble>) {
@@ -81,6 +95,7 @@ impl Walk {
             return Ok(());
         }
         self.measure_round_trip().await?;
+        self.clock_ahead = self.node.clock_ahead().await?;
         // Names whose attributes are not asked yet, and the cursor that comes after them; the first batch has none.
         let mut names: Vec<Entry> = Vec::new();
         let mut cursor = self.position.cursor;
@@ -109,7 +124,8 @@ impl Walk {
             }
             let Some((next_cursor, keys)) = page else { return Ok(()) };
             self.report.names += keys.len() as u64;
-            names = keys.into_iter().map(|key| Entry::named(self.position.db, key)).collect();
+            let keys = keys.into_iter().filter(|key| self.ask.filter.as_ref().is_none_or(|filter| filter.takes(key)));
+            names = keys.map(|key| Entry::named(self.position.db, key)).collect();
             cursor = next_cursor;
             last = cursor == 0;
             if !pause.is_zero() {
@@ -186,7 +202,7 @@ impl Walk {
         attributes: &[Attribute],
         values: &mut std::vec::IntoIter<Value>,
     ) -> Result<(), Trouble> {
-        let now = Timestamp::now();
+        let now = Timestamp::now().saturating_add(self.clock_ahead).unwrap_or_else(|_| Timestamp::now());
         let mut broken = None;
         names.retain_mut(|entry| {
             let mut present = true;
