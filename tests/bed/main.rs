@@ -2,5 +2,6 @@
 #![allow(missing_docs)]
 
 mod reaper;
+mod redis;
 mod server;
 mod workload;

@@ -67,10 +67,18 @@ pub enum Error {
         after: Duration,
     },
     /// The server is stopped, so it cannot be asked or signalled.
-    #[error("the PostgreSQL {major} server is not running; start it with start_again()")]
+    #[error("the {server} server is not running; start it with start_again()")]
     NotRunning {
-        /// Its major version.
-        major: u32,
+        /// The program and its version.
+        server: String,
+    },
+    /// A Redis server answered with an error.
+    #[error("{command} was refused: {message}")]
+    Refused {
+        /// The command's first words.
+        command: String,
+        /// What the server said, which begins with the error's kind.
+        message: String,
     },
     /// A line of output is not a JSON record.
     #[error("line {line} of the output is not JSON ({source}): {text}")]

@@ -7,6 +7,7 @@
 //! - [`setup`] tells what must be installed, and installs it;
 //! - [`Postgres`] and [`Pgbouncer`] are the servers, [`shared`] the one server of a test binary, [`Session`] a client that
 //!   stays connected and holds its locks;
+//! - [`Redis`] is a Redis or Valkey server, alone, with replicas or with TLS;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in.
 //!
@@ -18,6 +19,7 @@ mod error;
 mod pgbouncer;
 mod port;
 mod postgres;
+mod redis;
 pub mod sandbox;
 mod session;
 pub mod setup;
@@ -29,6 +31,7 @@ pub mod workload;
 pub use error::{Error, Result};
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Builder, Postgres};
+pub use redis::{Builder as RedisBuilder, Redis, RedisVersion, Reply, Resp, Tls};
 pub use rustix::process::Signal;
 pub use session::Session;
 pub use shared::shared;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::account::{self, run_as};
 use crate::client::{Client, SUPERUSER};
 use crate::error::{Doing, Error, Result};
@@ -41,7 +43,7 @@ impl Pgbouncer {
 
     fn start_on(program: &Path, server: &Postgres, port: u16) -> Result<Self> {
         let account = account::unprivileged()?;
-        let sandbox = Sandbox::new(account)?;
+        let sandbox = Sandbox::new(account, Signal::QUIT)?;
         let ini = sandbox.data().join("pgbouncer.ini");
         fs::write(&ini, config(server, port, sandbox.data())).doing(|| format!("write {}", ini.display()))?;
         account::give(&ini, account)?;

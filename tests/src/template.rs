@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::account::{Account, run_as};
 use crate::error::{Doing, Error, Result};
 use crate::sandbox::Sandbox;
@@ -30,7 +32,7 @@ fn template(install: &Installation, account: Option<Account>) -> Result<PathBuf>
     if done.is_dir() {
         return Ok(done);
     }
-    let sandbox = Sandbox::new(account)?;
+    let sandbox = Sandbox::new(account, Signal::QUIT)?;
     let mut initdb = Command::new(install.bin.join("initdb"));
     initdb.arg("-D").arg(sandbox.data()).args([
         "--username=postgres",

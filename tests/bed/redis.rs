@@ -1,0 +1,118 @@
+//! Redis servers do as they are told, whichever version they are.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use testbed::{Error, Redis, RedisVersion, Reply};
+
+#[test]
+fn each_version_starts_says_which_it_is_and_stops() {
+    for version in RedisVersion::ALL {
+        let begin = Instant::now();
+        let server = Redis::start(version).unwrap();
+        let info = server.info("server").unwrap();
+        assert_eq!(info.get(version.field()).map(String::as_str), Some(version.number()), "{version}");
+        assert_eq!(info["process_id"], server.pid().unwrap().to_string());
+        assert_eq!(info["tcp_port"], server.port().to_string());
+        // Sleep of zero: the mildest proof that DEBUG is allowed.
+        server.call(&["DEBUG", "SLEEP", "0"]).unwrap();
+        assert_eq!(server.cli(&["SET", "k", "v"]).unwrap(), "OK");
+        assert_eq!(server.call(&["GET", "k"]).unwrap(), Reply::Bulk(b"v".to_vec()));
+        server.stop().unwrap();
+        assert!(matches!(server.stop(), Err(Error::NotRunning { server }) if server == version.to_string()));
+        assert!(begin.elapsed() < Duration::from_mins(5));
+    }
+}
+
+#[test]
+fn data_survives_a_restart_on_the_same_port_when_it_was_saved() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let port = server.port();
+    server.call(&["SET", "kept", "1"]).unwrap();
+    server.call(&["SAVE"]).unwrap();
+    assert!(server.dir().join("dump.rdb").is_file());
+    server.call(&["SET", "lost", "1"]).unwrap();
+    server.kill9().unwrap();
+    assert!(server.call(&["PING"]).is_err());
+    server.start_again().unwrap();
+    assert_eq!(server.port(), port);
+    assert_eq!(server.call(&["KEYS", "*"]).unwrap().text(), "kept");
+    let before = server.pid();
+    server.restart().unwrap();
+    assert_ne!(server.pid(), before);
+}
+
+#[test]
+fn keys_and_values_of_any_bytes_pass() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let key = b"bin:\xff\x00\x01\n\r\n*[?";
+    let all: Vec<u8> = (0..=255).collect();
+    server.call(&[&b"SET"[..], key, &all]).unwrap();
+    assert_eq!(server.call(&[&b"GET"[..], key]).unwrap(), Reply::Bulk(all));
+    assert_eq!(server.call(&["KEYS", "*"]).unwrap(), Reply::Array(vec![Reply::Bulk(key.to_vec())]));
+    assert_eq!(server.call(&["GET", "none"]).unwrap(), Reply::Nil);
+}
+
+#[test]
+fn an_error_reply_is_told_with_its_command() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let e = server.call(&["CONFIG", "SET", "no-such", "1"]).unwrap_err();
+    assert!(e.to_string().starts_with("CONFIG SET was refused: ERR "), "{e}");
+    assert!(server.cli(&["NOSUCH"]).is_err());
+    let e = server.pipeline([["SET", "a", "1"], ["LPUSH", "a", "1"]]).unwrap_err();
+    assert!(e.to_string().starts_with("command 2 of a pipeline was refused: WRONGTYPE"), "{e}");
+}
+
+#[test]
+fn a_pipeline_counts_and_shows_every_reply_in_order() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let mut seen = Vec::new();
+    let n = server.connect().unwrap().pipeline((0..100_000).map(|_| ["INCR", "n"]), |r| seen.extend(r.int())).unwrap();
+    assert_eq!(n, 100_000);
+    assert!(seen.iter().copied().eq(1..=100_000));
+}
+
+#[test]
+fn a_password_is_asked_for_and_the_bed_gives_it() {
+    let server = Redis::builder(RedisVersion::V7_0)
+        .password("s3cret")
+        .config("user", "reader on >pw ~* +@read")
+        .config("maxmemory", "100mb")
+        .start()
+        .unwrap();
+    assert_eq!(server.cli(&["PING"]).unwrap(), "PONG");
+    assert_eq!(server.call(&["CONFIG", "GET", "maxmemory"]).unwrap().text(), "maxmemory\n104857600");
+    assert!(server.cli(&["--user", "reader", "-a", "pw", "SET", "k", "v"]).is_err());
+    assert_eq!(server.url(), format!("redis://:s3cret@127.0.0.1:{}/0", server.port()));
+    let replica = Redis::builder(RedisVersion::V7_0).start().unwrap();
+    server.call(&["SET", "k", "v"]).unwrap();
+    replica.replica_of(&server).unwrap();
+    assert_eq!(replica.call(&["GET", "k"]).unwrap().text(), "v");
+}
+
+#[test]
+fn tls_is_served_with_a_certificate_that_its_authority_vouches_for() {
+    let server = Redis::builder(RedisVersion::V7_0).tls().start().unwrap();
+    assert_eq!(server.cli_tls(&["SET", "k", "v"]).unwrap(), "OK");
+    assert_eq!(server.call(&["GET", "k"]).unwrap().text(), "v");
+    let tls = server.tls().unwrap();
+    assert_eq!(tls.url(), format!("rediss://localhost:{}/0", tls.port));
+    // Without the authority the handshake fails.
+    let port = tls.port.to_string();
+    assert!(server.cli(&["-h", "localhost", "-p", &port, "--tls", "PING"]).is_err());
+}
+
+#[test]
+fn a_frozen_server_takes_connections_and_answers_after_the_thaw() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let mut client = server.connect().unwrap();
+    server.freeze().unwrap();
+    std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    server.thaw();
+    assert_eq!(client.call(&["PING"]).unwrap().text(), "PONG");
+    server.freeze().unwrap();
+    let (dir, process) = (server.dir().to_path_buf(), format!("/proc/{}", server.pid().unwrap()));
+    drop(server);
+    assert!(!dir.exists());
+    assert!(!Path::new(&process).exists());
+}
