@@ -6,12 +6,18 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two lines about many small items.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The progress of one run over a known number of items.
 #[derive(Debug)]
 pub struct Progress {
     total: u64,
     done: AtomicU64,
+    said: Mutex<Instant>,
     show: Show,
 }
 
@@ -30,7 +36,7 @@ impl Progress {
             (true, false) => Show::Lines,
             (true, true) => Show::Bar(bar(total)),
         };
-        Self { total, done: AtomicU64::new(0), show }
+        Self { total, done: AtomicU64::new(0), said: Mutex::new(Instant::now()), show }
     }
 
     /// Counts one item as finished, with what became of it: `public.orders: done`.
@@ -47,6 +53,22 @@ impl Progress {
                 bar.set_message(message.to_owned());
                 bar.set_position(done);
             }
+        }
+    }
+
+    /// Counts `count` small items of which there may be millions: where there is no terminal, one line in ten seconds.
+    pub fn many(&self, count: u64) {
+        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+        match &self.show {
+            Show::Nothing => {}
+            Show::Lines => {
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                if said.elapsed() >= BETWEEN_LINES {
+                    *said = Instant::now();
+                    let _ = io::stderr().write_all(format!("[{done}/{}]\n", self.total).as_bytes());
+                }
+            }
+            Show::Bar(bar) => bar.set_position(done),
         }
     }
 

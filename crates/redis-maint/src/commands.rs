@@ -53,7 +53,7 @@ pub fn run(cli: &Cli) -> Exit {
     };
     let run = Run::start(TOOL, task, cli.common.output, columns);
     let mut subject = String::new();
-    match block_on(command(cli, &run, task, &mut subject)) {
+    match block_on(command(cli, &run, &mut subject)) {
         Ok(Ok(None)) => run.finish(&subject),
         Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
         Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
@@ -61,7 +61,7 @@ pub fn run(cli: &Cli) -> Exit {
 }
 
 /// Runs the command; the exit code is there when a signal ended it.
-async fn command(cli: &Cli, run: &Run, task: &str, subject: &mut String) -> Result<Option<Exit>, Failure> {
+async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Exit>, Failure> {
     let mut settings = Settings::load(cli.common.config.as_deref(), &[&COMMON, &SECTION])?;
     let cancel = Cancel::on_signals()?;
     if let Command::Rdb(args) = &cli.command {
@@ -75,7 +75,6 @@ async fn command(cli: &Cli, run: &Run, task: &str, subject: &mut String) -> Resu
     let work = Work {
         cli,
         run,
-        task,
         target: &target,
         manners: Manners { max_latency: duration("max_latency")?, patience: duration("patience")? },
         answer: duration("answer_timeout")?,
@@ -115,7 +114,6 @@ fn target(cli: &Cli, settings: &mut Settings) -> Result<Target, Failure> {
 struct Work<'a> {
     cli: &'a Cli,
     run: &'a Run,
-    task: &'a str,
     target: &'a Target,
     manners: Manners,
     answer: Duration,
@@ -185,7 +183,7 @@ impl Work<'_> {
         let before = self.expired_keys(&mut topology).await;
         let plan = plan::plan(parts, &policy, action, decide, self.manners, self.cancel).await?;
         for (rule, totals) in policy.rules.iter().zip(&plan.totals).filter(|(rule, _)| rule.action == action) {
-            self.run.emit(&totals.record(&rule.name, step));
+            self.run.emit(&totals.record(&rule.name, step, dry_run));
             for finding in if action == Action::Expire { totals.findings(&rule.name) } else { Vec::new() } {
                 self.run.emit(&finding);
             }

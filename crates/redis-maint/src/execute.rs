@@ -270,7 +270,7 @@ impl Executor<'_> {
         if status == Status::Ok && step.action == Action::Delete {
             tally.bytes += step.bytes.unwrap_or(0);
         }
-        self.progress.item(&step.key);
+        self.progress.many(1);
         self.run.detail(&step.record(Kind::Step, status, message));
     }
 

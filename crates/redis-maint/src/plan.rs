@@ -239,10 +239,11 @@ fn needs_digest(step: &Step) -> bool {
 }
 
 impl Totals {
-    /// What the rule called `rule` would do, as a record.
-    pub fn record(&self, rule: &str, action: step::Action) -> Record {
+    /// What the rule called `rule` would do, as a record. A pattern that matches nothing is worth a warning while a policy
+    /// is being made (`dry_run`); every night it is the best that can happen.
+    pub fn record(&self, rule: &str, action: step::Action, dry_run: bool) -> Record {
         let verb = if action == step::Action::Delete { "delete" } else { "give a time to live to" };
-        let mut message = format!("would {verb} {} of {} keys", format_count(self.keys), format_count(self.covered));
+        let mut message = format!("to {verb}: {} of {} keys", format_count(self.keys), format_count(self.covered));
         if self.bytes > 0 {
             message += &format!(", {}", format_bytes(self.bytes));
         }
@@ -252,7 +253,7 @@ impl Totals {
         if self.covered == 0 {
             "matches no key".clone_into(&mut message);
         }
-        let status = if self.covered == 0 { Status::Warning } else { Status::Ok };
+        let status = if self.covered == 0 && dry_run { Status::Warning } else { Status::Ok };
         let mut record = Record::new(Kind::Metric, rule, status, message)
             .label("section", "rule")
             .label("action", action.as_str())
