@@ -13,6 +13,7 @@ pub mod glob;
 pub mod info;
 pub mod key;
 pub mod keys;
+pub mod memory_optimization;
 pub mod monitor;
 pub mod node;
 pub mod pace;
