@@ -1,9 +1,11 @@
 //! Redis servers do as they are told, whichever version they are.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use testbed::{Error, Redis, RedisVersion, Reply};
+use testbed::{DelayingProxy, Error, Redis, RedisCluster, RedisVersion, Reply, Sentinels, wait_until};
 
 #[test]
 fn each_version_starts_says_which_it_is_and_stops() {
@@ -115,4 +117,62 @@ fn a_frozen_server_takes_connections_and_answers_after_the_thaw() {
     drop(server);
     assert!(!dir.exists());
     assert!(!Path::new(&process).exists());
+}
+
+#[test]
+fn a_cluster_of_any_version_serves_every_slot_and_hands_them_over() {
+    for version in RedisVersion::ALL {
+        let cluster = RedisCluster::start(version, 3, 1).unwrap();
+        assert_eq!((cluster.nodes().len(), cluster.urls().len()), (6, 6));
+        // The slot of "foo" is 12182, as the specification's CRC16 has it: the third primary's.
+        let owner = cluster.owner(12_182).unwrap();
+        assert_eq!(owner.port(), cluster.nodes()[2].port(), "{version}");
+        owner.call(&["SET", "foo", "bar"]).unwrap();
+        assert!(cluster.nodes()[0].call(&["GET", "foo"]).unwrap_err().to_string().contains("MOVED 12182"));
+        assert_eq!(cluster.nodes()[0].cli(&["-c", "GET", "foo"]).unwrap(), "bar");
+        cluster.failover(5).unwrap();
+        assert_eq!(cluster.owner(12_182).unwrap().port(), cluster.nodes()[5].port(), "{version}");
+        assert_eq!(cluster.nodes()[5].call(&["GET", "foo"]).unwrap().text(), "bar");
+    }
+}
+
+#[test]
+fn sentinels_make_the_replica_the_primary_when_told_and_when_the_primary_dies() {
+    let group = Sentinels::start(RedisVersion::V7_0).unwrap();
+    let [first, second] = group.servers();
+    assert_eq!(group.primary().unwrap().port(), first.port());
+    assert!(group.sentinel_url().ends_with(&format!("/{}/0", group.master_name())), "{}", group.sentinel_url());
+    group.fail_over().unwrap();
+    assert_eq!(group.primary().unwrap().port(), second.port());
+    group.kill_primary().unwrap();
+    assert_eq!(group.primary().unwrap().port(), first.port());
+    first.call(&["SET", "k", "v"]).unwrap();
+}
+
+#[test]
+fn a_proxy_delays_replies_and_cuts_connections() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let proxy = DelayingProxy::start(server.port()).unwrap();
+    let port = proxy.port().to_string();
+    let ping = || server.cli(&["-p", &port, "PING"]);
+    assert_eq!(ping().unwrap(), "PONG");
+    proxy.set_delay(Duration::from_millis(300));
+    let begin = Instant::now();
+    assert_eq!(ping().unwrap(), "PONG");
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    client.write_all(b"BLPOP none 0\r\n").unwrap();
+    wait_until("the client waits", Duration::from_secs(30), || {
+        server.info("clients").unwrap()["blocked_clients"] == "1"
+    })
+    .unwrap();
+    proxy.cut();
+    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    wait_until("the server lost it too", Duration::from_secs(30), || {
+        server.info("clients").unwrap()["blocked_clients"] == "0"
+    })
+    .unwrap();
+    assert_eq!(ping().unwrap(), "PONG");
+    drop(proxy);
+    wait_until("the port is closed", Duration::from_secs(30), || ping().is_err()).unwrap();
 }

@@ -1,6 +1,8 @@
 //! A private Redis server, of several versions, or Valkey.
 
+mod cluster;
 mod resp;
+mod sentinel;
 mod tls;
 mod version;
 
@@ -21,7 +23,9 @@ use crate::setup::tail;
 use crate::tool::{RUN_LIMIT, bounded, clean};
 use crate::{port, setup, wait_until};
 
+pub use cluster::RedisCluster;
 pub use resp::{Reply, Resp};
+pub use sentinel::Sentinels;
 pub use tls::Tls;
 pub use version::RedisVersion;
 
