@@ -1,10 +1,12 @@
 //! Redis servers do as they are told, whichever version they are.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use testbed::redis::workload;
 use testbed::{DelayingProxy, Error, Redis, RedisCluster, RedisVersion, Reply, Sentinels, wait_until};
 
 #[test]
@@ -137,16 +139,25 @@ fn a_cluster_of_any_version_serves_every_slot_and_hands_them_over() {
 }
 
 #[test]
-fn sentinels_make_the_replica_the_primary_when_told_and_when_the_primary_dies() {
+fn sentinels_make_the_replica_the_primary_when_told() {
     let group = Sentinels::start(RedisVersion::V7_0).unwrap();
     let [first, second] = group.servers();
     assert_eq!(group.primary().unwrap().port(), first.port());
     assert!(group.sentinel_url().ends_with(&format!("/{}/0", group.master_name())), "{}", group.sentinel_url());
     group.fail_over().unwrap();
     assert_eq!(group.primary().unwrap().port(), second.port());
-    group.kill_primary().unwrap();
-    assert_eq!(group.primary().unwrap().port(), first.port());
+    second.call(&["SET", "k", "v"]).unwrap();
+}
+
+#[test]
+fn sentinels_make_the_replica_the_primary_when_the_primary_dies() {
+    let group = Sentinels::start(RedisVersion::V6_2).unwrap();
+    let [first, second] = group.servers();
     first.call(&["SET", "k", "v"]).unwrap();
+    first.call(&["WAIT", "1", "10000"]).unwrap();
+    group.kill_primary().unwrap();
+    assert_eq!(group.primary().unwrap().port(), second.port());
+    assert_eq!(second.call(&["GETDEL", "k"]).unwrap().text(), "v");
 }
 
 #[test]
@@ -175,4 +186,44 @@ fn a_proxy_delays_replies_and_cuts_connections() {
     assert_eq!(ping().unwrap(), "PONG");
     drop(proxy);
     wait_until("the port is closed", Duration::from_secs(30), || ping().is_err()).unwrap();
+}
+
+#[test]
+fn the_workload_is_what_it_says_it_is_on_every_version() {
+    for version in RedisVersion::ALL {
+        let server = Redis::start(version).unwrap();
+        let filled = workload::fill(&server, 20_000, 7).unwrap();
+        assert_eq!(filled.keys(), 20_000);
+        assert_eq!(server.dbsize().unwrap(), filled.keys(), "{version}");
+        // keys=20000,expires=17000,avg_ttl=...
+        let keyspace = server.info("keyspace").unwrap()["db0"].clone();
+        let expiring = format!(",expires={},", filled.keys() - filled.without_ttl());
+        assert!(keyspace.contains(&expiring), "{version}: {keyspace}, not {expiring}");
+        let keys = server.call(&["KEYS", "*"]).unwrap();
+        let mut client = server.connect().unwrap();
+        let mut found: BTreeMap<(&str, String), u64> = BTreeMap::new();
+        for key in keys.array() {
+            let Reply::Bulk(key) = key else { panic!("{key:?}") };
+            let group = filled.groups.iter().find(|g| key.starts_with(g.prefix.as_bytes())).unwrap();
+            let kind = client.call(&[b"TYPE", key.as_slice()]).unwrap().text();
+            *found.entry((group.prefix, kind)).or_default() += 1;
+        }
+        let told = filled.groups.iter().map(|g| ((g.prefix, g.kind.to_owned()), g.keys)).collect();
+        assert_eq!(found, told, "{version}");
+        assert_eq!(filled.types().values().sum::<u64>(), filled.keys());
+        let sessions = filled.group("session:").unwrap();
+        assert!((5..10).contains(&(sessions.without_ttl * 100 / sessions.keys)), "{sessions:?}");
+        assert_eq!(server.call(&["SCARD", "whale:followers"]).unwrap(), Reply::Int(6_000));
+    }
+}
+
+#[test]
+fn one_seed_gives_one_key_space() {
+    let digest = |seed| {
+        let server = Redis::start(RedisVersion::V7_0).unwrap();
+        workload::fill(&server, 2_000, seed).unwrap();
+        server.call(&["DEBUG", "DIGEST"]).unwrap()
+    };
+    assert_eq!(digest(1), digest(1));
+    assert_ne!(digest(1), digest(2));
 }

@@ -10,7 +10,7 @@
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
-//! - [`workload`] leaves a database in the state years of neglect leave it in.
+//! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
 //!
 //! Library code answers with [`Error`]; only tests unwrap.
 
@@ -21,7 +21,7 @@ mod pgbouncer;
 mod port;
 mod postgres;
 mod proxy;
-mod redis;
+pub mod redis;
 pub mod sandbox;
 mod session;
 pub mod setup;

@@ -5,6 +5,7 @@ mod resp;
 mod sentinel;
 mod tls;
 mod version;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,8 +34,10 @@ pub use version::RedisVersion;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What every server has unless the test says otherwise. A replica is served at once instead of waiting for others that
-/// might come.
+/// might come, and pinged every second: until its first ping a replica of an idle primary has read nothing, and a cluster
+/// of Redis 7 or later does not list it.
 const DEFAULTS: &str = "bind 127.0.0.1\ndaemonize no\nappendonly no\nsave \"\"\nrepl-diskless-sync-delay 0\n\
+                        repl-ping-replica-period 1\n\
                         unixsocket redis.sock\nunixsocketperm 700\n";
 
 /// A node of a cluster takes its messages on a port this much above its own, in every version.
