@@ -204,7 +204,7 @@ impl Bench<'_> {
         let keys = self.probes()?;
         // Idle times are whole seconds: they must be some before they can fall.
         thread::sleep(Duration::from_secs(3));
-        let mut tell = |name: &str, goal: bool, command: &mut Command| -> Result<(), Failure> {
+        let tell = |name: &str, goal: bool, command: &mut Command| -> Result<(), Failure> {
             let before = self.idle(&keys)?;
             let hits = self.hits()?;
             finish(command)?;
