@@ -16,6 +16,7 @@ pub mod keys;
 pub mod memory_optimization;
 pub mod monitor;
 pub mod node;
+pub mod observer;
 pub mod pace;
 pub mod patterns;
 pub mod plan;
