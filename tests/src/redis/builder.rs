@@ -57,7 +57,8 @@ impl Builder {
     }
 
     /// Gives it a second port for TLS, with a certificate of an authority made for it: see [`Redis::tls`]. Client
-    /// certificates are not asked for. Only [`RedisVersion::V7_0`] knows TLS; others do not start.
+    /// certificates are not asked for. Only Redis 7.0 and 7.4 know TLS; others do not
+    /// start.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
