@@ -10,6 +10,7 @@ pub mod node;
 pub mod pace;
 pub mod patterns;
 pub mod rdb;
+pub mod report;
 pub mod scan;
 pub mod sketch;
 pub mod target;
