@@ -44,8 +44,8 @@ pub fn records(subject: &str, report: &Report, top: usize) -> Vec<Record> {
     }
     records.extend(report.learned.groups.iter().take(top).map(|group| group_record(group, all)));
     let rest = report.learned.groups.iter().skip(top);
-    let (groups, keys, bytes) =
-        rest.fold((0u64, report.learned.other.keys, report.learned.other.bytes), |(groups, keys, bytes), group| {
+    let (groups, keys, bytes) = rest
+        .fold((0u64, report.learned.other.keys, report.learned.other.bytes), |(groups, keys, bytes), group| {
             (groups + 1, keys + group.stats.keys, bytes + group.stats.bytes)
         });
     if keys > 0 {
@@ -94,8 +94,12 @@ fn total(subject: &str, report: &Report) -> Record {
 
 fn counted(section: &'static str, subject: &str, count: Count, all: u64) -> Record {
     let share = if all == 0 { 0.0 } else { count.bytes as f64 / all as f64 };
-    let message =
-        format!("{} keys, {}, {} of all bytes", format_count(count.keys), format_bytes(count.bytes), format_ratio(share));
+    let message = format!(
+        "{} keys, {}, {} of all bytes",
+        format_count(count.keys),
+        format_bytes(count.bytes),
+        format_ratio(share)
+    );
     Record::new(Kind::Metric, subject, Status::Ok, message)
         .label("section", section)
         .field("keys", count.keys)

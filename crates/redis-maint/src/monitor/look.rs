@@ -17,8 +17,18 @@ const SLOW_ENTRIES: u32 = 128;
 const PINGS: usize = 11;
 /// The sections of INFO.
 const SECTIONS: [&str; 12] = [
-    "server", "clients", "memory", "persistence", "stats", "replication", "cpu", "commandstats", "errorstats",
-    "latencystats", "cluster", "keyspace",
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+    "cpu",
+    "commandstats",
+    "errorstats",
+    "latencystats",
+    "cluster",
+    "keyspace",
 ];
 
 /// Looks at the server.
@@ -29,7 +39,7 @@ pub async fn look(node: &mut Node) -> Result<Snapshot, Trouble> {
     let mut pings = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         let started = Instant::now();
-        part(node, redis::cmd("PING").to_owned(), |_| Some(())).await?;
+        part(node, redis::cmd("PING"), |_| Some(())).await?;
         pings.push(started.elapsed().as_secs_f64());
     }
     pings.sort_by(f64::total_cmp);
@@ -124,7 +134,13 @@ fn clients(value: &Value) -> Option<Vec<Client>> {
         let fields: BTreeMap<&str, &str> = line.split(' ').filter_map(|field| field.split_once('=')).collect();
         let number = |name: &str| fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
         let word = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
-        Client { addr: word("addr"), name: word("name"), idle: number("idle"), output: number("omem"), flags: word("flags") }
+        Client {
+            addr: word("addr"),
+            name: word("name"),
+            idle: number("idle"),
+            output: number("omem"),
+            flags: word("flags"),
+        }
     });
     Some(clients.collect())
 }
@@ -184,7 +200,13 @@ mod tests {
     fn clients_are_read_whatever_else_a_version_says_of_them() {
         let text = "id=3 addr=10.0.0.1:99 laddr=x name=web age=10 idle=4000 flags=b db=0 omem=70000000 tot-mem=7 cmd=blpop new=1\n";
         let clients = clients(&bulk(text)).unwrap();
-        let want = Client { addr: "10.0.0.1:99".into(), name: "web".into(), idle: 4000, output: 70_000_000, flags: "b".into() };
+        let want = Client {
+            addr: "10.0.0.1:99".into(),
+            name: "web".into(),
+            idle: 4000,
+            output: 70_000_000,
+            flags: "b".into(),
+        };
         assert_eq!(clients, [want]);
     }
 
