@@ -4,20 +4,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use testbed::{Postgres, wait_until};
+use testbed::{Postgres, Redis, RedisVersion, wait_until};
 
 const FILE: &str = "TESTBED_REAPER_FILE";
+const KIND: &str = "TESTBED_REAPER_KIND";
 
 /// Not a test: the program that the next one kills.
 #[test]
 #[ignore = "started by a_killed_starter_leaves_no_server_and_no_directory"]
 fn starter_to_be_killed() {
     let Some(file) = std::env::var_os(FILE).map(PathBuf::from) else { return };
-    let server = Postgres::builder(15).start().unwrap();
-    if std::env::var_os("TESTBED_REAPER_FREEZE").is_some() {
-        server.sigstop().unwrap();
-    }
-    let text = format!("{}\n{}\n", server.pid().unwrap(), server.dir().display());
+    let kind = std::env::var(KIND).unwrap();
+    let text = if kind == "redis" {
+        let server = Redis::start(RedisVersion::V7_0).unwrap();
+        // A child that saves slowly is to go with it.
+        server.call(&["CONFIG", "SET", "rdb-key-save-delay", "10000000"]).unwrap();
+        server.call(&["SET", "k", "v"]).unwrap();
+        server.call(&["BGSAVE"]).unwrap();
+        server.freeze().unwrap();
+        let text = format!("{}\n{}\n", server.pid().unwrap(), server.dir().display());
+        std::mem::forget(server);
+        text
+    } else {
+        let server = Postgres::builder(15).start().unwrap();
+        if kind == "frozen" {
+            server.sigstop().unwrap();
+        }
+        let text = format!("{}\n{}\n", server.pid().unwrap(), server.dir().display());
+        std::mem::forget(server);
+        text
+    };
     std::fs::write(file.with_extension("new"), text).unwrap();
     std::fs::rename(file.with_extension("new"), file).unwrap();
     loop {
@@ -25,14 +41,11 @@ fn starter_to_be_killed() {
     }
 }
 
-fn killed_starter_leaves_nothing(freeze: bool) {
+fn killed_starter_leaves_nothing(kind: &str) {
     let temp = tempfile::tempdir().unwrap();
     let file = temp.path().join("started");
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "reaper::starter_to_be_killed", "--ignored"]).env(FILE, &file);
-    if freeze {
-        command.env("TESTBED_REAPER_FREEZE", "1");
-    }
+    command.args(["--exact", "reaper::starter_to_be_killed", "--ignored"]).env(FILE, &file).env(KIND, kind);
     let mut starter = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the starter has a server", Duration::from_mins(1), || file.exists()).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
@@ -48,12 +61,17 @@ fn killed_starter_leaves_nothing(freeze: bool) {
 
 #[test]
 fn a_killed_starter_leaves_no_server_and_no_directory() {
-    killed_starter_leaves_nothing(false);
+    killed_starter_leaves_nothing("postgres");
 }
 
 #[test]
 fn a_killed_starter_leaves_no_frozen_server_either() {
-    killed_starter_leaves_nothing(true);
+    killed_starter_leaves_nothing("frozen");
+}
+
+#[test]
+fn a_killed_starter_leaves_no_frozen_redis_that_was_saving() {
+    killed_starter_leaves_nothing("redis");
 }
 
 #[test]

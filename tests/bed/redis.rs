@@ -1,9 +1,13 @@
 //! Redis servers do as they are told, whichever version they are.
 
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use testbed::{Error, Redis, RedisVersion, Reply};
+use testbed::redis::workload;
+use testbed::{DelayingProxy, Error, Redis, RedisCluster, RedisVersion, Reply, Sentinels, wait_until};
 
 #[test]
 fn each_version_starts_says_which_it_is_and_stops() {
@@ -115,4 +119,111 @@ fn a_frozen_server_takes_connections_and_answers_after_the_thaw() {
     drop(server);
     assert!(!dir.exists());
     assert!(!Path::new(&process).exists());
+}
+
+#[test]
+fn a_cluster_of_any_version_serves_every_slot_and_hands_them_over() {
+    for version in RedisVersion::ALL {
+        let cluster = RedisCluster::start(version, 3, 1).unwrap();
+        assert_eq!((cluster.nodes().len(), cluster.urls().len()), (6, 6));
+        // The slot of "foo" is 12182, as the specification's CRC16 has it: the third primary's.
+        let owner = cluster.owner(12_182).unwrap();
+        assert_eq!(owner.port(), cluster.nodes()[2].port(), "{version}");
+        owner.call(&["SET", "foo", "bar"]).unwrap();
+        assert!(cluster.nodes()[0].call(&["GET", "foo"]).unwrap_err().to_string().contains("MOVED 12182"));
+        assert_eq!(cluster.nodes()[0].cli(&["-c", "GET", "foo"]).unwrap(), "bar");
+        cluster.failover(5).unwrap();
+        assert_eq!(cluster.owner(12_182).unwrap().port(), cluster.nodes()[5].port(), "{version}");
+        assert_eq!(cluster.nodes()[5].call(&["GET", "foo"]).unwrap().text(), "bar");
+    }
+}
+
+#[test]
+fn sentinels_make_the_replica_the_primary_when_told() {
+    let group = Sentinels::start(RedisVersion::V7_0).unwrap();
+    let [first, second] = group.servers();
+    assert_eq!(group.primary().unwrap().port(), first.port());
+    assert!(group.sentinel_url().ends_with(&format!("/{}/0", group.master_name())), "{}", group.sentinel_url());
+    group.fail_over().unwrap();
+    assert_eq!(group.primary().unwrap().port(), second.port());
+    second.call(&["SET", "k", "v"]).unwrap();
+}
+
+#[test]
+fn sentinels_make_the_replica_the_primary_when_the_primary_dies() {
+    let group = Sentinels::start(RedisVersion::V6_2).unwrap();
+    let [first, second] = group.servers();
+    first.call(&["SET", "k", "v"]).unwrap();
+    first.call(&["WAIT", "1", "10000"]).unwrap();
+    group.kill_primary().unwrap();
+    assert_eq!(group.primary().unwrap().port(), second.port());
+    assert_eq!(second.call(&["GETDEL", "k"]).unwrap().text(), "v");
+}
+
+#[test]
+fn a_proxy_delays_replies_and_cuts_connections() {
+    let server = Redis::start(RedisVersion::V7_0).unwrap();
+    let proxy = DelayingProxy::start(server.port()).unwrap();
+    let port = proxy.port().to_string();
+    let ping = || server.cli(&["-p", &port, "PING"]);
+    assert_eq!(ping().unwrap(), "PONG");
+    proxy.set_delay(Duration::from_millis(300));
+    let begin = Instant::now();
+    assert_eq!(ping().unwrap(), "PONG");
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    client.write_all(b"BLPOP none 0\r\n").unwrap();
+    wait_until("the client waits", Duration::from_secs(30), || {
+        server.info("clients").unwrap()["blocked_clients"] == "1"
+    })
+    .unwrap();
+    proxy.cut();
+    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    wait_until("the server lost it too", Duration::from_secs(30), || {
+        server.info("clients").unwrap()["blocked_clients"] == "0"
+    })
+    .unwrap();
+    assert_eq!(ping().unwrap(), "PONG");
+    drop(proxy);
+    wait_until("the port is closed", Duration::from_secs(30), || ping().is_err()).unwrap();
+}
+
+#[test]
+fn the_workload_is_what_it_says_it_is_on_every_version() {
+    for version in RedisVersion::ALL {
+        let server = Redis::start(version).unwrap();
+        let filled = workload::fill(&server, 20_000, 7).unwrap();
+        assert_eq!(filled.keys(), 20_000);
+        assert_eq!(server.dbsize().unwrap(), filled.keys(), "{version}");
+        // keys=20000,expires=17000,avg_ttl=...
+        let keyspace = server.info("keyspace").unwrap()["db0"].clone();
+        let expiring = format!(",expires={},", filled.keys() - filled.without_ttl());
+        assert!(keyspace.contains(&expiring), "{version}: {keyspace}, not {expiring}");
+        let keys = server.call(&["KEYS", "*"]).unwrap();
+        let mut client = server.connect().unwrap();
+        let mut found: BTreeMap<(&str, String), u64> = BTreeMap::new();
+        for key in keys.array() {
+            let Reply::Bulk(key) = key else { panic!("{key:?}") };
+            let group = filled.groups.iter().find(|g| key.starts_with(g.prefix.as_bytes())).unwrap();
+            let kind = client.call(&[b"TYPE", key.as_slice()]).unwrap().text();
+            *found.entry((group.prefix, kind)).or_default() += 1;
+        }
+        let told = filled.groups.iter().map(|g| ((g.prefix, g.kind.to_owned()), g.keys)).collect();
+        assert_eq!(found, told, "{version}");
+        assert_eq!(filled.types().values().sum::<u64>(), filled.keys());
+        let sessions = filled.group("session:").unwrap();
+        assert!((5..10).contains(&(sessions.without_ttl * 100 / sessions.keys)), "{sessions:?}");
+        assert_eq!(server.call(&["SCARD", "whale:followers"]).unwrap(), Reply::Int(6_000));
+    }
+}
+
+#[test]
+fn one_seed_gives_one_key_space() {
+    let digest = |seed| {
+        let server = Redis::start(RedisVersion::V7_0).unwrap();
+        workload::fill(&server, 2_000, seed).unwrap();
+        server.call(&["DEBUG", "DIGEST"]).unwrap()
+    };
+    assert_eq!(digest(1), digest(1));
+    assert_ne!(digest(1), digest(2));
 }

@@ -7,9 +7,10 @@
 //! - [`setup`] tells what must be installed, and installs it;
 //! - [`Postgres`] and [`Pgbouncer`] are the servers, [`shared`] the one server of a test binary, [`Session`] a client that
 //!   stays connected and holds its locks;
-//! - [`Redis`] is a Redis or Valkey server, alone, with replicas or with TLS;
+//! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
+//!   groups of them, and a [`DelayingProxy`] makes one slow;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
-//! - [`workload`] leaves a database in the state years of neglect leave it in.
+//! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
 //!
 //! Library code answers with [`Error`]; only tests unwrap.
 
@@ -19,7 +20,8 @@ mod error;
 mod pgbouncer;
 mod port;
 mod postgres;
-mod redis;
+mod proxy;
+pub mod redis;
 pub mod sandbox;
 mod session;
 pub mod setup;
@@ -31,7 +33,8 @@ pub mod workload;
 pub use error::{Error, Result};
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Builder, Postgres};
-pub use redis::{Builder as RedisBuilder, Redis, RedisVersion, Reply, Resp, Tls};
+pub use proxy::DelayingProxy;
+pub use redis::{Builder as RedisBuilder, Redis, RedisCluster, RedisVersion, Reply, Resp, Sentinels, Tls};
 pub use rustix::process::Signal;
 pub use session::Session;
 pub use shared::shared;

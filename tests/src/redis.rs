@@ -1,198 +1,41 @@
 //! A private Redis server, of several versions, or Valkey.
 
+mod builder;
+mod cluster;
+mod home;
 mod resp;
+mod sentinel;
 mod tls;
 mod version;
+pub mod workload;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::account::{self, Account, run_as};
+use self::home::{Home, Start};
 use crate::error::{Doing, Error, Result};
-use crate::sandbox::Sandbox;
 use crate::setup::tail;
 use crate::tool::{RUN_LIMIT, bounded, clean};
-use crate::{port, setup, wait_until};
+use crate::{setup, wait_until};
 
+pub use builder::Builder;
+pub use cluster::RedisCluster;
 pub use resp::{Reply, Resp};
+pub use sentinel::Sentinels;
 pub use tls::Tls;
 pub use version::RedisVersion;
 
 /// Time for a server to start, loading its data included, or to stop.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What every server has unless the test says otherwise. A replica is served at once instead of waiting for others that
-/// might come.
-const DEFAULTS: &str = "bind 127.0.0.1\ndaemonize no\nappendonly no\nsave \"\"\nrepl-diskless-sync-delay 0\n\
-                        unixsocket redis.sock\nunixsocketperm 700\n";
-
 /// A node of a cluster takes its messages on a port this much above its own, in every version.
 const BUS_OFFSET: u16 = 10_000;
-
-/// How a server is to be; see [`Redis::builder`].
-#[derive(Clone, Debug)]
-pub struct Builder {
-    version: RedisVersion,
-    config: String,
-    args: Vec<String>,
-    password: Option<String>,
-    tls: bool,
-}
-
-impl Builder {
-    /// Adds a line to `redis.conf`, where a later line overrides an earlier one, or adds to it (`user`, `save`). The value
-    /// is written as the file has it: `""` for an empty one. `CONFIG SET` and `CONFIG REWRITE` work as usual.
-    #[must_use]
-    pub fn config(mut self, name: &str, value: &str) -> Self {
-        let _ = writeln!(self.config, "{name} {value}");
-        self
-    }
-
-    /// Adds an argument to the server's command line, which overrides `redis.conf`.
-    #[must_use]
-    pub fn arg(mut self, arg: &str) -> Self {
-        self.args.push(arg.to_owned());
-        self
-    }
-
-    /// Makes the server ask everybody for a password (`requirepass`), which the bed's own functions then give.
-    #[must_use]
-    pub fn password(mut self, password: &str) -> Self {
-        self.password = Some(password.to_owned());
-        self.config("requirepass", password)
-    }
-
-    /// Gives it a second port for TLS, with a certificate of an authority made for it: see [`Redis::tls`]. Client
-    /// certificates are not asked for. Only [`RedisVersion::V7_0`] knows TLS; others do not start.
-    #[must_use]
-    pub fn tls(mut self) -> Self {
-        self.tls = true;
-        self.config("tls-auth-clients", "no")
-    }
-
-    /// Starts the server and waits until it answers.
-    pub fn start(self) -> Result<Redis> {
-        let program = self.version.server()?;
-        let account = account::unprivileged()?;
-        let sandbox = Sandbox::new(account, Signal::KILL)?;
-        let mut conf = DEFAULTS.to_owned();
-        if self.version.since_7() && !self.is_sentinel() {
-            conf.push_str("enable-debug-command local\n");
-        }
-        let tls = if self.tls { Some(Tls::make(&sandbox, account)?) } else { None };
-        if let Some(tls) = &tls {
-            conf.push_str(&tls.config());
-        }
-        conf.push_str(&self.config);
-        let path = sandbox.data().join("redis.conf");
-        fs::write(&path, conf).doing(|| format!("write {}", path.display()))?;
-        account::give(&path, account)?;
-        let home = Home { version: self.version, program, args: self.args, password: self.password, account, sandbox };
-        let mut why = String::new();
-        for _ in 0..10 {
-            let port = port::free_with(BUS_OFFSET)?;
-            let tls_port = if tls.is_some() { Some(port::free()?) } else { None };
-            match home.start_on(port, tls_port)? {
-                Start::Ready(child) => {
-                    let tls = tls.zip(tls_port).map(|(tls, port)| Tls { port, ..tls });
-                    return Ok(Redis { home, port, tls, child: Mutex::new(Some(child)) });
-                }
-                Start::PortTaken(log) => why = log,
-            }
-        }
-        Err(Error::Failed { what: format!("starting {} on ten ports in turn", self.version), why })
-    }
-
-    fn is_sentinel(&self) -> bool {
-        self.args.iter().any(|a| a == "--sentinel")
-    }
-}
-
-/// Where a server lives, before and between its runs.
-#[derive(Debug)]
-struct Home {
-    version: RedisVersion,
-    program: PathBuf,
-    args: Vec<String>,
-    password: Option<String>,
-    account: Option<Account>,
-    sandbox: Sandbox,
-}
-
-/// How an attempt to start ended.
-enum Start {
-    Ready(Child),
-    PortTaken(String),
-}
-
-impl Home {
-    fn start_on(&self, port: u16, tls_port: Option<u16>) -> Result<Start> {
-        let log_path = self.log_path();
-        let before = fs::metadata(&log_path).map_or(0, |m| m.len());
-        let open = || fs::File::options().create(true).append(true).open(&log_path);
-        let (log, errors) = open().and_then(|a| Ok((a, open()?))).doing(|| format!("open {}", log_path.display()))?;
-        // What a killed server left would be taken for the new one's.
-        let _ = fs::remove_file(self.socket());
-        let mut command = Command::new(&self.program);
-        clean(&mut command);
-        command.arg(self.sandbox.data().join("redis.conf")).args(["--port", &port.to_string()]);
-        if let Some(port) = tls_port {
-            command.args(["--tls-port", &port.to_string()]);
-        }
-        command.args(&self.args).current_dir(self.sandbox.data());
-        command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        run_as(&mut command, self.account);
-        // In a group of its own, or a Ctrl-C meant for the starter would end the server too.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let what = format!("starting {} on port {port}", self.version);
-        let mut child = command.spawn().doing(|| what.clone())?;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = child.try_wait().doing(|| format!("wait for {}", self.version))? {
-                let all = fs::read(&log_path).doing(|| format!("read {}", log_path.display()))?;
-                let start = usize::try_from(before).unwrap_or(0);
-                let log = tail(&String::from_utf8_lossy(all.get(start..).unwrap_or_default()), 15);
-                if log.contains("Address already in use") {
-                    return Ok(Start::PortTaken(log));
-                }
-                return Err(Error::Failed { what, why: format!("{status}; its log ends:\n{log}") });
-            }
-            if self.is_ready() {
-                return Ok(Start::Ready(child));
-            }
-            if Instant::now() >= end {
-                let _ = self.sandbox.kill_all();
-                let _ = child.wait();
-                return Err(Error::TimedOut { what, after: PATIENCE });
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// A server that is still loading its data refuses everything; one that does not know us is up.
-    fn is_ready(&self) -> bool {
-        match Resp::connect(&self.socket(), None).and_then(|mut c| c.call(&["PING"])) {
-            Ok(_) => true,
-            Err(Error::Refused { message, .. }) => !message.starts_with("LOADING"),
-            Err(_) => false,
-        }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.sandbox.data().join("redis.sock")
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.sandbox.dir().join("log")
-    }
-}
 
 /// A running Redis server of one's own. Dropping it kills it and removes its directory; so does the end of this process,
 /// however it comes.
@@ -212,7 +55,7 @@ impl Redis {
 
     /// A server to be adjusted and started.
     pub fn builder(version: RedisVersion) -> Builder {
-        Builder { version, config: String::new(), args: Vec::new(), password: None, tls: false }
+        Builder::new(version)
     }
 
     /// Its version.

@@ -14,6 +14,9 @@ pub(crate) fn test(run: &Run) -> Result<(), Failure> {
         testbed::setup::installation(major)
             .map_err(|error| Failure::critical(format!("PostgreSQL {major} is not to be had: {error}")))?;
     }
+    for version in testbed::RedisVersion::ALL {
+        version.server().map_err(|error| Failure::critical(format!("{version} is not to be had: {error}")))?;
+    }
     workspace::cargo(&["fmt", "--all", "--check"], &[])?;
     workspace::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     // The end-to-end tests start the programs themselves.

