@@ -1,5 +1,6 @@
-//! `demo`: Tuesday's routine for real. A private PostgreSQL is filled with a database that has been worked hard, the
-//! built programs are run against it, and what they changed is measured before and after.
+//! `demo`: Tuesday's routine for real. A private PostgreSQL is filled with a database that has been worked hard and a
+//! private Redis with a key space that has been lived in, the built programs are run against them, and what they changed
+//! is measured before and after.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use maint_core::output::Format;
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::{Exit, Status};
-use testbed::{Postgres, workload};
+use testbed::{Postgres, Redis, RedisVersion, redis, workload};
 
 use crate::weekly::{WeeklyArgs, weekly};
 use crate::{report_files, setup, workspace};
@@ -21,12 +22,38 @@ pub(crate) struct DemoArgs {
     /// Where to leave the report and the journal [default: target/demo]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// How large the database is: 1 is about 100 MB
+    /// How large the databases are: 1 is about 100 MB in PostgreSQL and 200,000 keys in Redis
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     scale: f64,
 }
 
 const DATABASE: &str = "shop";
+
+/// Keys in Redis at scale 1.
+const KEYS: f64 = 200_000.0;
+
+/// What is to go from Redis: pages that take much room, profiles that were kept without a time to live.
+const CLEANUP: &str = "# Policy of cache-cleanup: the first rule that matches a key decides.
+[[rule]]
+name = \"large pages\"
+match = \"cache:page:*\"
+larger = \"1KiB\"
+
+[[rule]]
+name = \"profiles that never expire\"
+match = \"cache:user:*\"
+type = \"hash\"
+no_ttl = true
+";
+
+/// What is to expire: every session, within a day.
+const EXPIRE: &str = "# Policy of expire-keys.
+[[rule]]
+name = \"sessions\"
+match = \"session:*\"
+ttl = \"24h\"
+jitter = \"10%\"
+";
 
 /// Runs the demo; the exit code is there when a signal ended it.
 pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Result<Option<Exit>, Failure> {
@@ -49,14 +76,29 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
         common,
         &format!("{} in {:.1} s", maint_core::units::format_bytes(filled.size_bytes), filled.elapsed.as_secs_f64()),
     );
-    let before = measure(&server).map_err(failed)?;
+    say(common, "starting a private Redis and filling it");
+    let cache = Redis::start(RedisVersion::V7_0).map_err(failed)?;
+    let keys = redis::workload::fill(&cache, (KEYS * args.scale) as u64, 1).map_err(failed)?;
+    say(
+        common,
+        &format!("{} keys in {:.1} s", maint_core::units::format_count(keys.keys()), keys.elapsed.as_secs_f64()),
+    );
+    let measure = || -> Result<Vec<Figure>, testbed::Error> {
+        let mut figures = measure_postgres(&server)?;
+        figures.extend(measure_redis(&cache)?);
+        Ok(figures)
+    };
+    let before = measure().map_err(failed)?;
     let started = jiff::Timestamp::now();
 
-    say(common, "Tuesday: pg-maint vacuum-analyze, pg-maint reindex-tables, backup-tool validate-backups");
-    let tuesday = Routine { server: &server, dir: &dir };
+    say(
+        common,
+        "Tuesday: pg-maint vacuums and rebuilds, redis-maint expires, cleans and analyses, backup-tool validates",
+    );
+    let tuesday = Routine { server: &server, cache: &cache, dir: &dir };
     let exit = tuesday.run(common, run).await?;
 
-    for (before, after) in before.iter().zip(measure(&server).map_err(failed)?) {
+    for (before, after) in before.iter().zip(measure().map_err(failed)?) {
         let text = format!("{} -> {}", shown(before), shown(&after));
         run.emit(
             &Record::new(Kind::Metric, before.name, Status::Ok, text)
@@ -71,12 +113,14 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
     run.emit(&journal);
     run.emit(&Record::new(Kind::Metric, "report", Status::Ok, format!("open {}", html.display())));
     drop(server);
+    drop(cache);
     run.emit(&Record::new(Kind::Metric, "servers", Status::Ok, "every server that was started has been stopped"));
     Ok(exit)
 }
 
 struct Routine<'a> {
     server: &'a Postgres,
+    cache: &'a Redis,
     dir: &'a Path,
 }
 
@@ -84,10 +128,21 @@ impl Routine<'_> {
     /// The routine as cron would start it: a process of its own, told by the environment where the server is.
     async fn run(&self, common: &CommonArgs, run: &Run) -> Result<Option<Exit>, Failure> {
         let config = self.dir.join("maint.toml");
-        let text =
-            format!("[pg-maint]\ndsn = \"{}\"\njobs = 2\nmin_index_size = \"1MiB\"\n", self.server.url(DATABASE));
-        maint_core::durable::replace(&config, text.as_bytes(), 0o600)
-            .map_err(|error| Failure::critical(error.to_string()))?;
+        let write = |name: &str, text: &str| {
+            let path = self.dir.join(name);
+            maint_core::durable::replace(&path, text.as_bytes(), 0o600)
+                .map_err(|error| Failure::critical(error.to_string()))?;
+            Ok::<_, Failure>(path.display().to_string())
+        };
+        let text = format!(
+            "[pg-maint]\ndsn = \"{}\"\njobs = 2\nmin_index_size = \"1MiB\"\n\n\
+             [redis-maint]\nurl = \"{}\"\ncleanup_policy = \"{}\"\nexpire_policy = \"{}\"\n",
+            self.server.url(DATABASE),
+            self.cache.url(),
+            write("cleanup.toml", CLEANUP)?,
+            write("expire.toml", EXPIRE)?,
+        );
+        write("maint.toml", &text)?;
         let common = CommonArgs { config: Some(config), output: Format::Ndjson, ..common.clone() };
         let args = WeeklyArgs::for_day("tuesday", workspace::root().join("target/release"), self.dir.join("state"));
         weekly(&args, &common, run).await
@@ -128,7 +183,7 @@ fn shown(figure: &Figure) -> String {
 }
 
 /// The figures that the routine is meant to change.
-fn measure(server: &Postgres) -> Result<Vec<Figure>, testbed::Error> {
+fn measure_postgres(server: &Postgres) -> Result<Vec<Figure>, testbed::Error> {
     let figures = [
         ("dead tuples", "tuples", "SELECT COALESCE(sum(n_dead_tup), 0) FROM pg_stat_user_tables"),
         ("size of all indexes", "bytes", "SELECT COALESCE(sum(pg_relation_size(indexrelid)), 0) FROM pg_stat_user_indexes"),
@@ -147,4 +202,20 @@ fn measure(server: &Postgres) -> Result<Vec<Figure>, testbed::Error> {
         seen.push(Figure { name, unit, value: text.trim().parse().unwrap_or(f64::NAN) });
     }
     Ok(seen)
+}
+
+fn measure_redis(cache: &Redis) -> Result<Vec<Figure>, testbed::Error> {
+    let keyspace = cache.info("keyspace")?;
+    let line = keyspace.get("db0").map_or("", String::as_str);
+    let part = |name: &str| {
+        let value = line.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+        value.and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN)
+    };
+    let memory = cache.info("memory")?;
+    let used = memory.get("used_memory").and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
+    Ok(vec![
+        Figure { name: "keys in Redis", unit: "keys", value: part("keys") },
+        Figure { name: "keys that never expire", unit: "keys", value: part("keys") - part("expires") },
+        Figure { name: "memory that Redis uses", unit: "bytes", value: used },
+    ])
 }

@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_bar_counts_what_is_finished() {
-        let progress = Progress { total: 3, done: AtomicU64::new(0), show: Show::Bar(bar(3)) };
+        let progress =
+            Progress { total: 3, done: AtomicU64::new(0), said: Mutex::new(Instant::now()), show: Show::Bar(bar(3)) };
         progress.item("one");
         progress.item("two");
         let Show::Bar(bar) = &progress.show else { panic!("no bar") };

@@ -57,7 +57,7 @@ pub static SECTION: Section = Section {
         },
         Key {
             name: "max_latency",
-            default: "250us",
+            default: "150us",
             env: &["REDIS_MAINT_MAX_LATENCY"],
             check: checked::<HumanDuration>,
             help: "how long one of our batches may keep other clients waiting",
@@ -143,7 +143,7 @@ pub struct ServerArgs {
     /// PEM file of the CA to trust for rediss://
     #[arg(long, value_name = "FILE", global = true)]
     pub tls_ca: Option<PathBuf>,
-    /// How long one of our batches may keep other clients waiting [default: 250us]
+    /// How long one of our batches may keep other clients waiting [default: 150us]
     #[arg(long, value_name = "DURATION", global = true)]
     pub max_latency: Option<HumanDuration>,
 }

@@ -20,10 +20,10 @@ use crate::cli::{ApplyArgs, Cli, Command, DatabaseArgs, PolicyArgs, SECTION};
 use crate::execute::{Limits, execute};
 use crate::node::Role;
 use crate::policy::{Action, Policy};
-use crate::scan::{Manners, Part};
+use crate::scan::{Manners, Part, Report};
 use crate::target::{Place, Target, TlsFiles, password};
 use crate::topology::{Topology, Which, discover};
-use crate::{TOOL, apply, cache_cleanup, expire_keys, keys, plan, step};
+use crate::{TOOL, apply, cache_cleanup, expire_keys, keys, observer, plan, step};
 
 mod look;
 
@@ -191,12 +191,7 @@ impl Work<'_> {
         if action == Action::Expire {
             self.active_expiry(&mut topology, before).await;
         }
-        for report in &plan.reports {
-            self.run.emit(&keys::walk_record(report, plan.folded));
-            for record in keys::refusals(report) {
-                self.run.emit(&record);
-            }
-        }
+        self.tell_walks(&plan.reports, plan.folded);
         if plan.unreadable > 0 {
             let message = format!(
                 "{} keys in use just now were left out: without DUMP (+@keyspace) they cannot be told from a replacement",
@@ -232,6 +227,20 @@ impl Work<'_> {
         self.run.journal_in(&state_directory()?)?;
         let limits = self.limits(settings)?;
         execute(self.run, &guard, self.target, topology, plan.spool, limits).await
+    }
+
+    /// What walks did: as records, and noted for those who judge the statistics later.
+    fn tell_walks(&self, reports: &[Report], folded: u64) {
+        let state_dir = state_dir::state_dir();
+        for report in reports {
+            self.run.emit(&keys::walk_record(report, folded));
+            for record in keys::refusals(report) {
+                self.run.emit(&record);
+            }
+            if let Ok(state_dir) = &state_dir {
+                observer::note(state_dir, report.run_id.as_deref(), report.hits_added, report.misses_added);
+            }
+        }
     }
 
     /// A plan that takes a large share of all keys is more often a mistake in the policy than a wish.

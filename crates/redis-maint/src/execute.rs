@@ -19,6 +19,7 @@ use redis::Pipeline;
 
 use crate::brake::Brake;
 use crate::node::Node;
+use crate::observer;
 use crate::pace::Pace;
 use crate::recheck::{self, Method, Verdict, script_call, script_verdicts, watched};
 use crate::retire;
@@ -65,6 +66,7 @@ struct Worker {
     pace: Pace,
     brake: Brake,
     clock_ahead: SignedDuration,
+    hits: u64,
 }
 
 struct Executor<'a> {
@@ -95,6 +97,7 @@ pub async fn execute(
         Executor { run, guard, target, limits, topology, workers: BTreeMap::new(), tally: BTreeMap::new(), progress };
     let result = executor.all(spool).await;
     executor.progress.finish();
+    executor.note_hits();
     executor.sum_up();
     result
 }
@@ -178,6 +181,7 @@ impl Executor<'_> {
             Verdict::Failed(trouble) if trouble.may_pass() || *trouble == Trouble::NoScript => Some(trouble.clone()),
             _ => None,
         });
+        worker.hits += batch.iter().map(lookups).sum::<u64>();
         let mut again = Vec::new();
         for (step, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
@@ -210,7 +214,7 @@ impl Executor<'_> {
         let started = Instant::now();
         let clock_ahead = node.clock_ahead().await?;
         let pace = Pace::new(self.limits.manners.max_latency, started.elapsed());
-        Ok(Worker { node, method, pace, brake: Brake::default(), clock_ahead })
+        Ok(Worker { node, method, pace, brake: Brake::default(), clock_ahead, hits: 0 })
     }
 
     /// Finds the servers again after one was lost or changed its role, for as long as there is patience.
@@ -219,6 +223,7 @@ impl Executor<'_> {
             return Err(trouble.clone().into());
         }
         tracing::warn!("{trouble}; looking for the server again");
+        self.note_hits();
         self.workers.clear();
         loop {
             let found = discover(self.target, Which::Primaries, self.limits.answer).await;
@@ -272,6 +277,14 @@ impl Executor<'_> {
         }
         self.progress.many(1);
         self.run.detail(&step.record(Kind::Step, status, message));
+    }
+
+    /// Notes what comparing added to the statistics of the servers.
+    fn note_hits(&self) {
+        let Ok(state_dir) = maint_core::state_dir::state_dir() else { return };
+        for worker in self.workers.values() {
+            observer::note(&state_dir, worker.node.identity.run_id.as_deref(), worker.hits, 0);
+        }
     }
 
     /// One line a rule, for people and metrics. The steps themselves have been counted.
@@ -378,6 +391,15 @@ impl Worker {
             Err(trouble) => Ok(Verdict::Failed(trouble)),
         }
     }
+}
+
+/// Hits that comparing one key adds to the server's statistics: PTTL, TYPE, OBJECT IDLETIME and DUMP count, MEMORY USAGE
+/// and writes do not.
+fn lookups(step: &Step) -> u64 {
+    let delete = step.action == Action::Delete;
+    1 + u64::from(step.kind.is_some())
+        + u64::from(delete && (step.idle_seconds.is_some() || step.min_idle_seconds.is_some()))
+        + u64::from(step.digest.is_some())
 }
 
 /// The name under which the key is removed in pieces, when it is one for that.

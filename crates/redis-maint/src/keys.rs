@@ -141,7 +141,7 @@ mod tests {
         };
         let full = record(&full, now);
         assert_eq!(full.fields["ttl_seconds"], 60.0);
-        assert_eq!(full.message, "hash, 100 B, expires in 1m");
+        assert_eq!(full.message, "hash, 100 B, expires in 1 min");
     }
 
     #[test]

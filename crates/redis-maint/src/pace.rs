@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Keys a batch has at least, at first, and at most.
 const SMALLEST: u32 = 8;
 const FIRST: u32 = 64;
-const LARGEST: u32 = 512;
+const LARGEST: u32 = 256;
 /// Keys more after a quick batch.
 const STEP: u32 = 8;
 /// Pauses shorter than this are saved up.

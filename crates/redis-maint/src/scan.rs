@@ -113,6 +113,8 @@ pub enum Event {
 pub struct Report {
     /// The node.
     pub address: String,
+    /// The server's run at the end.
+    pub run_id: Option<String>,
     /// The database.
     pub db: u32,
     /// Names that SCAN gave, before folding and before the caller's filter.

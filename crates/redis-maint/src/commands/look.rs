@@ -68,12 +68,7 @@ impl Work<'_> {
                 keep_positions(path, &positions)?;
             }
         }
-        for report in scan.finish().await? {
-            self.run.emit(&keys::walk_record(&report, seen.folded()));
-            for record in keys::refusals(&report) {
-                self.run.emit(&record);
-            }
-        }
+        self.tell_walks(&scan.finish().await?, seen.folded());
         Ok(())
     }
 

@@ -87,6 +87,7 @@ impl Walk {
         let (backed_off, paused) = self.pace.backed_off();
         self.report.backed_off += backed_off;
         self.report.paused += paused;
+        self.report.run_id = self.position.run_id.clone();
         (self.report, result)
     }
 
