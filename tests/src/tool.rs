@@ -44,7 +44,7 @@ pub struct Running {
 }
 
 /// The built program `name`, ready for arguments: `target/PROFILE/name` beside the running test or program. Nothing of
-/// the caller's settings reaches it (`PG*`, `DATABASE_URL`, `MAINT_*`, `RUST_LOG`); it works in `state_dir`, keeps its
+/// the caller's settings reaches it (`PG*`, `REDIS*`, `DATABASE_URL`, `MAINT_*`, `RUST_LOG`); it works in `state_dir`, keeps its
 /// state there, and uses no colour.
 pub fn tool(name: &str, state_dir: &Path) -> Result<Command> {
     let path = profile_dir()?.join(name);
@@ -149,8 +149,9 @@ pub fn records(stdout: &str) -> Result<Vec<serde_json::Value>> {
 pub(crate) fn clean(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
-        let theirs =
-            name.starts_with("PG") || name.starts_with("MAINT_") || name == "DATABASE_URL" || name == "RUST_LOG";
+        let theirs = ["PG", "REDIS", "MAINT_"].iter().any(|theirs| name.starts_with(theirs))
+            || name == "DATABASE_URL"
+            || name == "RUST_LOG";
         if theirs {
             command.env_remove(&key);
         }
