@@ -3,6 +3,12 @@
 
 mod access;
 mod changed;
+mod collections;
+mod expiry;
+mod faults;
+mod guards;
+mod privileges;
+mod replicas;
 mod policy;
 mod stream;
 mod traces;
@@ -11,6 +17,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -124,6 +131,14 @@ impl Told {
         Self { out, events }
     }
 
+    /// Of a run that was killed, which may have left half a line.
+    #[track_caller]
+    fn of_cut(mut out: Output) -> Self {
+        let end = out.stdout.rfind('\n').map_or(0, |at| at + 1);
+        out.stdout.truncate(end);
+        Self::of(out)
+    }
+
     fn code(&self) -> i32 {
         self.out.code
     }
@@ -183,6 +198,16 @@ impl Told {
     }
 }
 
+/// The same on every version at once, for tests that mostly wait.
+fn on_all(test: impl Fn(RedisVersion) + Sync) {
+    thread::scope(|scope| {
+        for version in RedisVersion::ALL {
+            let test = &test;
+            scope.spawn(move || test(version));
+        }
+    });
+}
+
 fn kind(event: &Value) -> &str {
     event["type"].as_str().unwrap_or_default()
 }
@@ -231,13 +256,15 @@ fn set_all<'a>(client: &mut Resp, keys: impl IntoIterator<Item = &'a Vec<u8>>, v
 
 /// Makes the server take the keys for untouched since `seconds`.
 fn make_idle<'a>(client: &mut Resp, keys: impl IntoIterator<Item = &'a Vec<u8>>, seconds: u32) {
-    let seconds = seconds.to_string();
-    for key in keys {
-        let value = bytes_of(&client.call(&[&b"DUMP"[..], key]).unwrap());
-        let left = client.call(&[&b"PTTL"[..], key]).unwrap().int().unwrap().max(0).to_string();
-        let command = [&b"RESTORE"[..], key, left.as_bytes(), &value, b"REPLACE", b"IDLETIME", seconds.as_bytes()];
-        client.call(&command).unwrap();
-    }
+    let (seconds, keys) = (seconds.to_string(), keys.into_iter().collect::<Vec<_>>());
+    let (mut values, mut left) = (Vec::new(), Vec::new());
+    client.pipeline(keys.iter().map(|key| [&b"DUMP"[..], key]), |reply| values.push(bytes_of(&reply))).unwrap();
+    let mut ttl = |reply: testbed::Reply| left.push(reply.int().unwrap().max(0).to_string());
+    client.pipeline(keys.iter().map(|key| [&b"PTTL"[..], key]), &mut ttl).unwrap();
+    let commands = keys.iter().zip(&left).zip(&values).map(|((key, left), value)| {
+        [&b"RESTORE"[..], key, left.as_bytes(), value, b"REPLACE", b"IDLETIME", seconds.as_bytes()]
+    });
+    client.pipeline(commands, drop).unwrap();
 }
 
 fn idle(client: &mut Resp, key: &[u8]) -> i64 {

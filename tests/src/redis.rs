@@ -22,7 +22,7 @@ use self::home::{Home, Start};
 use crate::error::{Doing, Error, Result};
 use crate::setup::tail;
 use crate::tool::{RUN_LIMIT, bounded, clean};
-use crate::{setup, wait_until};
+use crate::wait_until;
 
 pub use builder::Builder;
 pub use cluster::RedisCluster;
@@ -128,7 +128,7 @@ impl Redis {
         Ok(reply.int().and_then(|n| u64::try_from(n).ok()).unwrap_or_default())
     }
 
-    /// Runs redis-cli against it and gives its standard output without the last line end. An error reply, or any exit code
+    /// Runs redis-cli (see [`RedisVersion::cli`]) against it and gives its standard output without the last line end. An error reply, or any exit code
     /// but 0, is an error.
     pub fn cli(&self, args: &[&str]) -> Result<String> {
         self.run_cli(&["-p", &self.port.to_string()], args)
@@ -145,7 +145,7 @@ impl Redis {
     }
 
     fn run_cli(&self, how: &[&str], args: &[&str]) -> Result<String> {
-        let mut command = Command::new(setup::redis_cli()?);
+        let mut command = Command::new(self.version().cli()?);
         clean(&mut command);
         if let Some(password) = &self.home.password {
             command.env("REDISCLI_AUTH", password);

@@ -156,11 +156,6 @@ pub(crate) fn psql() -> Result<PathBuf> {
         .ok_or_else(|| Error::Missing { what: "psql".into(), command: command_line(&NEEDS[..1]) })
 }
 
-/// redis-cli of Debian, which comes with its server and speaks to every version's.
-pub(crate) fn redis_cli() -> Result<PathBuf> {
-    program("redis-server").map(|server| server.with_file_name("redis-cli"))
-}
-
 /// A PostgreSQL server's programs.
 #[derive(Clone, Debug)]
 pub struct Installation {

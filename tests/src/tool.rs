@@ -149,7 +149,7 @@ pub fn records(stdout: &str) -> Result<Vec<serde_json::Value>> {
 pub(crate) fn clean(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
-        let theirs = ["PG", "REDIS", "MAINT_"].iter().any(|theirs| name.starts_with(theirs))
+        let theirs = ["PG", "REDIS", "MAINT_"].iter().any(|p| name.starts_with(p))
             || name == "DATABASE_URL"
             || name == "RUST_LOG";
         if theirs {

@@ -7,18 +7,20 @@
 //!
 //! - [`entry`]: one record, read leniently, and the severity of its status
 //! - [`pairs`]: numbers before and after
-//! - [`html`], [`svg`], [`markdown`]: the two files
+//! - [`html`] and its drawing [`timeline`], [`markdown`]: the two files; what any report's page is made of is
+//!   [`maint_core::report`]
 
 mod entry;
 mod html;
 mod markdown;
 mod pairs;
-mod svg;
+mod timeline;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use entry::{Entry, Kind, Severity, Status};
+use entry::{Entry, Kind, Status};
+use maint_core::status::Severity;
 use maint_core::units::{format_count, format_seconds};
 use pairs::PairGroup;
 
@@ -39,9 +41,9 @@ pub(crate) enum JournalState {
 impl JournalState {
     fn severity(&self) -> Severity {
         match self {
-            Self::Intact { .. } => Severity::Fine,
+            Self::Intact { .. } => Severity::Ok,
             Self::Broken(_) => Severity::Critical,
-            Self::Missing => Severity::Attention,
+            Self::Missing => Severity::Warning,
         }
     }
 
@@ -139,9 +141,9 @@ impl Report {
         let happened = !ran.is_empty() || !left.is_empty() || entries.iter().any(|entry| is_event(entry.kind));
         let planned = made == 0 && entries.iter().any(|entry| entry.status.word == "planned");
         let (mut severity, headline) = match worst {
-            _ if !happened && unreadable > 0 => (Severity::Unsure, "Could not tell what ran".to_owned()),
+            _ if !happened && unreadable > 0 => (Severity::Unknown, "Could not tell what ran".to_owned()),
             Some(status) if happened => (status.severity, headline(status, planned)),
-            _ => (Severity::Attention, "Nothing ran".to_owned()),
+            _ => (Severity::Warning, "Nothing ran".to_owned()),
         };
 
         let mut lead = Vec::new();
@@ -149,7 +151,7 @@ impl Report {
             let worst = worst.map_or_else(String::new, |status| format!("Worst status: {}. ", status.word));
             lead.push(format!("{worst}{}", when(&entries)));
             let needs = if left.len() == 1 { "entry needs" } else { "entries need" };
-            let well = ran.iter().filter(|row| row.status.severity == Severity::Fine).count();
+            let well = ran.iter().filter(|row| row.status.severity == Severity::Ok).count();
             let ended = match ran.len() {
                 0 => "No program's run is recorded".to_owned(),
                 all => format!("{} of {} ended well", format_count(well as u64), count(all, "program")),
@@ -160,11 +162,11 @@ impl Report {
             lead.push("There is no record of any step, check or finding.".to_owned());
         }
         if unreadable > 0 {
-            severity = severity.max(Severity::Unsure);
+            severity = severity.max(Severity::Unknown);
             let records = count(unreadable, "record");
             lead.push(format!("{records} could not be read and are not in this report; look at the journal itself."));
         }
-        if journal.severity() > Severity::Fine {
+        if journal.severity() > Severity::Ok {
             severity = severity.max(journal.severity());
             lead.push(journal.sentence());
         }
@@ -203,7 +205,7 @@ fn headline(worst: &Status, planned: bool) -> String {
         "ineffective" => "Finished, but a step had no effect",
         "skipped" => "Finished, with steps skipped",
         "warning" => "Finished, with warnings",
-        _ if worst.severity > Severity::Fine => "Something could not be told",
+        _ if worst.severity > Severity::Ok => "Something could not be told",
         _ if planned => "Planned only: nothing was changed",
         _ => "All went well",
     }
@@ -317,7 +319,7 @@ fn what_changed(entries: &[Entry<'_>]) -> Vec<(String, Vec<Change>)> {
 fn besides(entries: &[Entry<'_>]) -> String {
     let mut counts: Vec<(Kind, &str, usize)> = Vec::new();
     let quiet = |entry: &&Entry<'_>| {
-        is_event(entry.kind) && entry.status.severity == Severity::Fine && !is_change(entry) && !entry.is_routine_step()
+        is_event(entry.kind) && entry.status.severity == Severity::Ok && !is_change(entry) && !entry.is_routine_step()
     };
     for entry in entries.iter().filter(quiet) {
         let word = entry.status.word.as_str();
@@ -336,7 +338,7 @@ fn besides(entries: &[Entry<'_>]) -> String {
 /// Everything that is not fine, worst first and otherwise in the order of the records. A summary is there only when no
 /// other record of its run is as bad: then it alone tells why, for instance that the server did not answer.
 fn what_was_left(entries: &[Entry<'_>]) -> Vec<Left> {
-    let bad = |entry: &Entry<'_>| entry.status.severity > Severity::Fine;
+    let bad = |entry: &Entry<'_>| entry.status.severity > Severity::Ok;
     let explained = |summary: &Entry<'_>| {
         let mut others = entries.iter().filter(|entry| entry.kind != Kind::Summary && entry.run == summary.run);
         others.any(|entry| entry.status.severity >= summary.status.severity)

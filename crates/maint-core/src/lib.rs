@@ -1,7 +1,8 @@
 //! The common library: everything two tools would otherwise both write.
 //!
 //! What a program prints: [`record`] is one CloudEvents event, [`status`] what it says and the exit code that follows,
-//! [`output`] the five ways to write it, [`run`] one run of one command from first record to summary.
+//! [`output`] the five ways to write it, [`report`] the parts of an HTML page made of it, [`run`] one run of one command
+//! from first record to summary.
 //!
 //! What a program obeys: [`cli`] flags, [`config`] with provenance, [`guard`] (window, time, interruption by [`cancel`]),
 //! [`confirm`], [`lock`]; [`failure`] is how a run ends early.
@@ -28,6 +29,7 @@ pub mod output;
 pub mod pg;
 pub mod progress;
 pub mod record;
+pub mod report;
 pub mod run;
 pub mod secret;
 pub mod state_dir;

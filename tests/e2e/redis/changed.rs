@@ -141,11 +141,12 @@ fn a_value_written_while_a_cleanup_runs_is_never_lost() {
     for version in RedisVersion::ALL {
         let place = Place::new(version);
         let mut client = place.connect();
-        let all = names("cache:", 0..20_000);
-        set_all(&mut client, &all, "old-value");
+        let count = if version == RedisVersion::V7_0 { 20_000 } else { 5_000 };
+        set_all(&mut client, &names("cache:", 0..count), "old-value");
         set_all(&mut client, &names("user:", 0..2), "v");
         let path = place.policy("[[rule]]\nmatch = \"cache:*\"\n[limits]\nmax_share = \"100%\"");
-        let running = place.start_at(&place.server.url(), &["cache-cleanup", "--policy", &path]);
+        let running =
+            place.start_at(&place.server.url(), &["cache-cleanup", "--policy", &path, "--max-latency", "5ms"]);
         let done = AtomicBool::new(false);
         let (told, marked) = thread::scope(|scope| {
             let writer = scope.spawn(|| {
@@ -153,8 +154,8 @@ fn a_value_written_while_a_cleanup_runs_is_never_lost() {
                 // was deleted before is made anew, which is as good a value as any.
                 let mut marked = Keys::new();
                 for round in 0.. {
-                    for step in 0..2000 {
-                        let key = format!("cache:{}", (step * 7919 + round * 13) % 2000 * 10);
+                    for step in 0..count / 10 {
+                        let key = format!("cache:{}", (step * 7919 + round * 13) % (count / 10) * 10);
                         client.call(&["SET", &key, "new-value"]).unwrap();
                         marked.insert(key.into_bytes());
                         if done.load(Ordering::SeqCst) {
@@ -188,7 +189,7 @@ fn a_counter_that_goes_on_counting_loses_no_count() {
     set_all(&mut client, &names("user:", 0..4000), "v");
     let path = place.policy(POLICY);
     let (_proxy, url) = place.slowly(Duration::from_millis(20));
-    let running = place.start_at(&url, &["cache-cleanup", "--policy", &path]);
+    let running = place.start_at(&url, &["cache-cleanup", "--policy", &path, "--max-latency", "1s"]);
     wait_until("it deletes", PATIENCE, || place.server.dbsize().unwrap() < 7000).unwrap();
     // A key that is there counts on from a hundred, one that is gone from nothing; neither may lose its count after that.
     let mut counted = Vec::new();

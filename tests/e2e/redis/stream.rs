@@ -110,13 +110,6 @@ fn keys_that_stay_come_exactly_once_while_the_table_grows_and_shrinks() {
     }
 }
 
-/// The whole lines that came before the run was killed; the last may have been cut.
-fn whole_lines(mut out: testbed::Output) -> Told {
-    let end = out.stdout.rfind('\n').map_or(0, |at| at + 1);
-    out.stdout.truncate(end);
-    Told::of(out)
-}
-
 #[test]
 fn a_walk_that_was_killed_goes_on_where_it_was_and_misses_nothing() {
     let place = Place::new(RedisVersion::V7_0);
@@ -128,7 +121,7 @@ fn a_walk_that_was_killed_goes_on_where_it_was_and_misses_nothing() {
     let first = place.start_at(&url, &args);
     wait_until("a position is kept", PATIENCE, || file.exists()).unwrap();
     first.signal(Signal::KILL);
-    let first = whole_lines(first.finish(PATIENCE).unwrap()).ends_with(137);
+    let first = Told::of_cut(first.finish(PATIENCE).unwrap()).ends_with(137);
     proxy.set_delay(Duration::ZERO);
     let second = place.run_at(&url, &args).ends_with(0);
     let mut all: Keys = first.listed().into_iter().collect();

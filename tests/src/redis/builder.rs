@@ -16,8 +16,7 @@ use crate::{account, port};
 /// might come, and pinged every second: until its first ping a replica of an idle primary has read nothing, and a cluster
 /// of Redis 7 or later does not list it.
 const DEFAULTS: &str = "bind 127.0.0.1\ndaemonize no\nappendonly no\nsave \"\"\nrepl-diskless-sync-delay 0\n\
-                        repl-ping-replica-period 1\n\
-                        unixsocket redis.sock\nunixsocketperm 700\n";
+                        repl-ping-replica-period 1\nunixsocket redis.sock\nunixsocketperm 700\n";
 
 /// How a server is to be; see [`Redis::builder`].
 #[derive(Clone, Debug)]
@@ -57,7 +56,7 @@ impl Builder {
     }
 
     /// Gives it a second port for TLS, with a certificate of an authority made for it: see [`Redis::tls`]. Client
-    /// certificates are not asked for. Only [`RedisVersion::V7_0`] knows TLS; others do not start.
+    /// certificates are not asked for. Only Redis 7.0 and 7.4 know TLS; others do not start.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;

@@ -29,7 +29,7 @@ const OPENSSL: &str = "[req]\ndistinguished_name = dn\n[dn]\n[ca]\nbasicConstrai
     subjectAltName = DNS:localhost,IP:127.0.0.1\n";
 
 impl Tls {
-    /// The URL of database 0 over TLS.
+    /// The URL of database 0 over TLS, without a password.
     pub fn url(&self) -> String {
         format!("rediss://localhost:{}/0", self.port)
     }

@@ -5,59 +5,25 @@
 //! would look like success.
 
 use jiff::{SignedDuration, Timestamp};
+use maint_core::status::Severity;
 use serde_json::{Map, Value};
-
-/// How bad a status is. The order is the order of the report: worst last here, worst first on paper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
-    /// Done, or nothing to do.
-    Fine,
-    /// Finished, but something was left or did not help.
-    Attention,
-    /// It could not be told.
-    Unsure,
-    /// Broken.
-    Critical,
-}
-
-impl Severity {
-    /// The class name in the style sheet.
-    pub(super) fn class(self) -> &'static str {
-        match self {
-            Self::Fine => "fine",
-            Self::Attention => "attention",
-            Self::Unsure => "unsure",
-            Self::Critical => "critical",
-        }
-    }
-
-    /// A shape per severity, for eyes and printers that see no colour.
-    pub(super) fn shape(self) -> char {
-        match self {
-            Self::Fine => '●',
-            Self::Attention => '▲',
-            Self::Unsure => '◆',
-            Self::Critical => '■',
-        }
-    }
-}
 
 /// Every status word, worst first. Within one severity the word that says most stands first: `warning` is what a
 /// routine says of a step whose own records know better.
 const STATUS_WORDS: [(&str, Severity); 13] = [
     ("failed", Severity::Critical),
     ("critical", Severity::Critical),
-    ("denied", Severity::Unsure),
-    ("unknown", Severity::Unsure),
-    ("not-built", Severity::Unsure),
-    ("left", Severity::Attention),
-    ("deferred", Severity::Attention),
-    ("ineffective", Severity::Attention),
-    ("skipped", Severity::Attention),
-    ("warning", Severity::Attention),
-    ("ok", Severity::Fine),
-    ("planned", Severity::Fine),
-    ("gone", Severity::Fine),
+    ("denied", Severity::Unknown),
+    ("unknown", Severity::Unknown),
+    ("not-built", Severity::Unknown),
+    ("left", Severity::Warning),
+    ("deferred", Severity::Warning),
+    ("ineffective", Severity::Warning),
+    ("skipped", Severity::Warning),
+    ("warning", Severity::Warning),
+    ("ok", Severity::Ok),
+    ("planned", Severity::Ok),
+    ("gone", Severity::Ok),
 ];
 
 /// A status word and how bad it is.
@@ -71,7 +37,7 @@ pub(crate) struct Status {
 
 impl Status {
     pub(super) fn new(word: &str) -> Self {
-        let severity = STATUS_WORDS.iter().find(|(known, _)| *known == word).map_or(Severity::Unsure, |(_, s)| *s);
+        let severity = STATUS_WORDS.iter().find(|(known, _)| *known == word).map_or(Severity::Unknown, |(_, s)| *s);
         Self { word: word.to_owned(), severity }
     }
 
@@ -202,11 +168,11 @@ mod tests {
     fn every_status_has_its_severity_and_a_word_nobody_knows_is_never_fine() {
         let severity = |word| Status::new(word).severity;
         assert!(["critical", "failed"].iter().all(|w| severity(w) == Severity::Critical));
-        assert!(["denied", "unknown", "not-built"].iter().all(|w| severity(w) == Severity::Unsure));
+        assert!(["denied", "unknown", "not-built"].iter().all(|w| severity(w) == Severity::Unknown));
         let left = ["warning", "deferred", "skipped", "ineffective", "left"];
-        assert!(left.iter().all(|w| severity(w) == Severity::Attention));
-        assert!(["ok", "planned", "gone"].iter().all(|w| severity(w) == Severity::Fine));
-        assert_eq!(severity("splendid"), Severity::Unsure);
+        assert!(left.iter().all(|w| severity(w) == Severity::Warning));
+        assert!(["ok", "planned", "gone"].iter().all(|w| severity(w) == Severity::Ok));
+        assert_eq!(severity("splendid"), Severity::Unknown);
     }
 
     #[test]

@@ -5,9 +5,9 @@
 
 use std::fmt::{self, Write as _};
 
+use maint_core::report::{shape, visible};
 use maint_core::units::format_seconds;
 
-use super::html::visible;
 use super::{Change, Report};
 
 /// Text that stands for itself in Markdown, on one line and inside a table cell.
@@ -54,7 +54,7 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut out = String::new();
         let _ = writeln!(out, "# {}\n", Md(&self.title));
-        let _ = writeln!(out, "**{} {}**\n", self.severity.shape(), Md(&self.headline));
+        let _ = writeln!(out, "**{} {}**\n", shape(self.severity), Md(&self.headline));
         for sentence in &self.lead {
             let _ = writeln!(out, "{}\n", Md(sentence));
         }
@@ -79,7 +79,7 @@ impl Report {
                 out,
                 "| {} | {} {} | {} | {} | {} |",
                 Md(&row.name),
-                row.status.severity.shape(),
+                shape(row.status.severity),
                 Md(&row.status.word),
                 row.exit(),
                 row.duration(),
@@ -132,7 +132,7 @@ impl Report {
             out.push_str("Nothing was left.\n\n");
         }
         for item in &self.left {
-            let (shape, word) = (item.status.severity.shape(), Md(&item.status.word));
+            let (shape, word) = (shape(item.status.severity), Md(&item.status.word));
             let _ = writeln!(out, "- **{shape} {word}** {} ({})\n", Md(&item.subject), Md(&item.context));
             let _ = writeln!(out, "{}\n", quoted(&item.message));
             for (name, text) in &item.details {

@@ -122,7 +122,7 @@ fn report(records: &[Value]) -> Report {
 #[test]
 fn no_records_is_nothing_ran_and_never_green() {
     for report in [report(&[]), Report::from_records(&[], "t", now(), JournalState::Missing)] {
-        assert!(report.headline.starts_with("Nothing ran") && report.severity > Severity::Fine, "{report:?}");
+        assert!(report.headline.starts_with("Nothing ran") && report.severity > Severity::Ok, "{report:?}");
         assert!(report.html().contains("Nothing ran") && report.markdown().contains("Nothing ran"));
         assert!(!report.html().contains("All went well"));
     }
@@ -155,7 +155,7 @@ fn records_that_cannot_be_read_show_in_the_verdict() {
     assert_eq!(report.headline, "Could not tell what ran");
     let ok = tuesday()[1].clone();
     let report = super::tests::report(&[ok, json!(null)]);
-    assert_eq!(report.severity, Severity::Unsure);
+    assert_eq!(report.severity, Severity::Unknown);
     assert!(report.headline.contains("not every record") && report.lead.iter().any(|l| l.contains("1 record could")));
 }
 
