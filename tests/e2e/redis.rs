@@ -7,9 +7,9 @@ mod collections;
 mod expiry;
 mod faults;
 mod guards;
+mod policy;
 mod privileges;
 mod replicas;
-mod policy;
 mod stream;
 mod traces;
 

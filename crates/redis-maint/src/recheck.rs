@@ -47,7 +47,7 @@ for i, key in ipairs(KEYS) do
   elseif expires == 'later' and left ~= -1 and left <= tonumber(ttl) then
     verdict = 'expiry'
   elseif expires ~= '' and expires ~= 'never' and expires ~= 'later' and
-      (left == -1 or math.abs(now_ms + left - tonumber(expires)) > tolerance) then
+      (left == -1 or math.abs(math.min(now_ms + left, 253402207200999) - tonumber(expires)) > tolerance) then
     verdict = 'expiry'
   elseif kind ~= '' and redis.call('TYPE', key).ok ~= kind then
     verdict = 'type'
@@ -209,7 +209,8 @@ pub async fn watched(node: &mut Node, step: &Step, now: Timestamp, retire: Optio
             "later" => left == -1 || left > ttl.parse().unwrap_or(i64::MAX),
             moment => {
                 let moment: i64 = moment.parse().unwrap_or(i64::MIN);
-                left != -1 && (now.as_millisecond() + left).abs_diff(moment) <= EXPIRY_TOLERANCE_MS.unsigned_abs()
+                let until = now.as_millisecond().saturating_add(left).min(Timestamp::MAX.as_millisecond());
+                left != -1 && until.abs_diff(moment) <= EXPIRY_TOLERANCE_MS.unsigned_abs()
             }
         };
         if !expiry_fits {
@@ -310,6 +311,11 @@ mod tests {
         assert_eq!(arguments(&step, now)[2], "1767225601000");
         step.action = Action::Expire;
         assert_eq!(arguments(&step, now)[2], "later");
+    }
+
+    #[test]
+    fn the_script_knows_the_last_moment_that_a_plan_can_hold() {
+        assert!(SCRIPT.contains(&format!(", {})", Timestamp::MAX.as_millisecond())));
     }
 
     #[test]

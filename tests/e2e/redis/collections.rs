@@ -26,7 +26,8 @@ fn big(client: &mut Resp, kind: &str, key: &str, elements: usize) {
     assert!(usage > 32 * 1024 * 1024, "{kind}: {usage}");
 }
 
-const POLICY: &str = "[[rule]]\nmatch = [\"cache:*\", \"{cache}:*\"]\nlarger = \"1MiB\"\n[limits]\nmax_share = \"100%\"\n";
+const POLICY: &str =
+    "[[rule]]\nmatch = [\"cache:*\", \"{cache}:*\"]\nlarger = \"1MiB\"\n[limits]\nmax_share = \"100%\"\n";
 
 #[test]
 fn a_big_collection_of_any_type_is_removed_in_pieces_and_gone_at_the_end() {
@@ -59,6 +60,7 @@ fn a_big_collection_that_was_changed_since_the_plan_stays_whole() {
     let place = Place::new(RedisVersion::V7_0);
     let mut client = place.connect();
     big(&mut client, "hash", "cache:h", 3000);
+    make_idle(&mut client, &[b"cache:h".to_vec()], 5000);
     let plan = place.cleanup(POLICY, &["--dry-run"]).ends_with(0);
     client.call(&["HSET", "cache:h", "0", "new"]).unwrap();
     let told = place.apply(&plan.out.stdout, &[]).ends_with(1);

@@ -7,7 +7,7 @@ use testbed::{DelayingProxy, Redis, RedisVersion, Running, Signal, wait_until};
 use super::{Keys, PATIENCE, Place, Told, names, set_all};
 
 const POLICY: &str = "[[rule]]\nmatch = \"cache:*\"\n";
-const COUNT: usize = 4000;
+const COUNT: usize = 2000;
 
 /// A server that loses nothing when it is killed.
 fn durable(version: RedisVersion) -> Place {
@@ -127,7 +127,7 @@ fn a_walk_survives_a_lost_connection_and_a_restart() {
     wanted.extend(names("cache:", 0..COUNT));
     for restart in [false, true] {
         place.server.call(&["CONFIG", "RESETSTAT"]).unwrap();
-        let running = place.start_at(&url, &["keys", "--names"]);
+        let running = place.start_at(&url, &["keys", "--names", "--max-latency", "1s"]);
         let scans = || place.server.info("commandstats").unwrap().contains_key("cmdstat_scan");
         wait_until("the walk is under way", PATIENCE, scans).unwrap();
         if restart {
