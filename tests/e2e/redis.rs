@@ -3,13 +3,16 @@
 
 mod access;
 mod changed;
+mod cluster;
 mod collections;
 mod expiry;
 mod faults;
 mod guards;
 mod policy;
 mod privileges;
+mod records;
 mod replicas;
+mod sentinel;
 mod stream;
 mod traces;
 

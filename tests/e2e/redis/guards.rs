@@ -144,7 +144,7 @@ fn a_signal_while_it_plans_changes_nothing() {
 
 #[test]
 fn deletions_wait_until_a_fork_has_ended() {
-    for version in RedisVersion::ALL {
+    super::on_all(|version| {
         let place = Place::of(Redis::builder(version).config("rdb-key-save-delay", "2000").start().unwrap());
         let mut client = place.connect();
         set_all(&mut client, &names("cache:", 0..400), "v");
@@ -168,7 +168,7 @@ fn deletions_wait_until_a_fork_has_ended() {
         assert_eq!(during, 800, "{version}: keys were deleted during the fork");
         let told = Told::of(running.finish(PATIENCE).unwrap()).ends_with(0);
         assert_eq!(told.steps("ok").len(), 400, "{version}");
-    }
+    });
 }
 
 #[test]
