@@ -128,8 +128,8 @@ impl Redis {
         Ok(reply.int().and_then(|n| u64::try_from(n).ok()).unwrap_or_default())
     }
 
-    /// Runs redis-cli (see [`RedisVersion::cli`]) against it and gives its standard output without the last line end. An error reply, or any exit code
-    /// but 0, is an error.
+    /// Runs redis-cli (see [`RedisVersion::cli`]) against it and gives its standard output without the last line end. An
+    /// error reply, or any exit code but 0, is an error.
     pub fn cli(&self, args: &[&str]) -> Result<String> {
         self.run_cli(&["-p", &self.port.to_string()], args)
     }

@@ -52,8 +52,8 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     /// Makes the directory and starts its watcher, which ends the processes with `signal`: QUIT is PostgreSQL's immediate
-    /// shutdown and ends PgBouncer at once; Redis, which leaves nothing behind, gets KILL. The directory can be entered by everybody; `data` inside it is the
-    /// account's own.
+    /// shutdown and ends PgBouncer at once; Redis, which leaves nothing behind, gets KILL. The directory can be entered by
+    /// everybody; `data` inside it is the account's own.
     pub(crate) fn new(account: Option<Account>, signal: Signal) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("testbed-")

@@ -44,8 +44,8 @@ pub struct Running {
 }
 
 /// The built program `name`, ready for arguments: `target/PROFILE/name` beside the running test or program. Nothing of
-/// the caller's settings reaches it (`PG*`, `REDIS*`, `DATABASE_URL`, `MAINT_*`, `RUST_LOG`); it works in `state_dir`, keeps its
-/// state there, and uses no colour.
+/// the caller's settings reaches it (`PG*`, `REDIS*`, `DATABASE_URL`, `MAINT_*`, `RUST_LOG`); it works in `state_dir`,
+/// keeps its state there, and uses no colour.
 pub fn tool(name: &str, state_dir: &Path) -> Result<Command> {
     let path = profile_dir()?.join(name);
     if !path.is_file() {

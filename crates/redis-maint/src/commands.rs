@@ -86,8 +86,8 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
         Command::Apply(args) => work.apply(args, &mut settings).await?,
         Command::Keys(args) => work.keys(args).await?,
         Command::MemoryOptimization(args) => work.memory(args, &settings).await?,
-        Command::PerformanceMonitor(args) => work.monitor(args, &settings).await?,
-        Command::Check => work.check(&settings).await?,
+        Command::PerformanceMonitor(args) => work.monitor(args).await?,
+        Command::Check => work.check().await?,
         Command::Report(args) => work.report(args, &settings).await?,
         Command::Rdb(_) | Command::Common(_) => {}
     }

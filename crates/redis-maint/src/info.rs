@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// The fields of one or more sections of `INFO`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Info(BTreeMap<String, String>);
 
 /// One line of the keyspace section: what a database holds.

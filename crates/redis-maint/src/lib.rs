@@ -23,6 +23,7 @@ pub mod plan;
 pub mod policy;
 pub mod rdb;
 pub mod recheck;
+pub mod report;
 pub mod retire;
 pub mod scan;
 pub mod sketch;
@@ -32,6 +33,7 @@ pub mod target;
 pub mod top;
 pub mod topology;
 pub mod trouble;
+pub mod where_memory_goes;
 
 use std::process::ExitCode;
 

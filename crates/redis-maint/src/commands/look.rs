@@ -9,13 +9,22 @@ use maint_core::config::Settings;
 use maint_core::durable;
 use maint_core::failure::Failure;
 use maint_core::output::Format;
+use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
+use maint_core::status::{Exit, Status};
+use maint_core::units::{HumanSize, format_bytes};
 
 use super::Work;
-use crate::cli::{KeysArgs, MemoryArgs, MonitorArgs, RdbArgs, ReportArgs};
-use crate::keys;
-use crate::scan::{Ask, Attribute, Event, Position, Scan, Seen};
+use crate::analysis::{self, Analysis, findings};
+use crate::cli::{KeysArgs, MemoryArgs, MonitorArgs, RdbArgs, ReportArgs, SECTION};
+use crate::info::Info;
+use crate::memory_optimization::{self, ServerMemory};
+use crate::monitor::{self, Limits, Snapshot, judge, kept, rates};
+use crate::node::Node;
+use crate::scan::{Ask, Attribute, DEFAULT_SAMPLES, Event, Part, Position, Report, Scan, Seen};
 use crate::topology::Which;
+use crate::trouble::Trouble;
+use crate::{keys, observer, where_memory_goes};
 
 /// How often the position of a walk is kept.
 const KEEP_POSITION: Duration = Duration::from_secs(1);
@@ -72,21 +81,279 @@ impl Work<'_> {
         Ok(())
     }
 
-    pub(super) async fn memory(&self, _args: &MemoryArgs, _settings: &Settings) -> Result<(), Failure> {
+    /// `memory-optimization`.
+    pub(super) async fn memory(&self, args: &MemoryArgs, settings: &Settings) -> Result<(), Failure> {
+        for record in self.memory_records(args, settings).await? {
+            self.run.emit(&record);
+        }
+        if args.purge || args.defrag {
+            self.give_back(args).await?;
+        }
         Ok(())
     }
 
-    pub(super) async fn monitor(&self, _args: &MonitorArgs, _settings: &Settings) -> Result<(), Failure> {
+    /// The walk, what it adds up to, and what the servers say of their memory.
+    async fn memory_records(&self, args: &MemoryArgs, settings: &Settings) -> Result<Vec<Record>, Failure> {
+        let which = if args.replica { Which::Replicas } else { Which::Primaries };
+        let mut topology = self.topology(which).await?;
+        let mut records = Vec::new();
+        let mut limits = None;
+        for node in &mut topology.nodes {
+            let (memory, refused) = server_memory(node).await?;
+            limits = limits.or_else(|| findings::limits_from(memory.config.as_ref()?));
+            records.extend(memory_optimization::judge(&node.address, &memory));
+            records.extend(refused);
+        }
+        let parts = self.parts(&mut topology, which, &args.databases).await?;
+        let mut ask = Ask { samples: args.samples, ..Ask::bytes() };
+        if !args.traceless {
+            ask = ask.and(Attribute::Type).and(Attribute::Expiry).and(Attribute::Encoding);
+        }
+        if args.lengths {
+            ask = ask.and(Attribute::Length);
+        }
+        let (report, reports, folded) = self.analyse(parts, &ask, args.top, settings).await?;
+        records.extend(where_memory_goes::records(&self.target.to_string(), &report, args.top));
+        records.extend(findings::findings(&report, limits.as_ref()));
+        self.tell_walks(&reports, folded);
+        Ok(records)
+    }
+
+    async fn analyse(
+        &self,
+        parts: Vec<Part>,
+        ask: &Ask,
+        top: usize,
+        settings: &Settings,
+    ) -> Result<(analysis::Report, Vec<Report>, u64), Failure> {
+        let mut analysis = Analysis::new(analysis_settings(top, settings)?);
+        let mut seen = Seen::default();
+        let mut scan = Scan::start(parts, ask, self.manners);
+        while let Some(event) = scan.next(self.cancel).await {
+            let Event::Batch { entries, .. } = event else { continue };
+            for entry in entries.iter().filter(|entry| seen.is_new(entry.db, &entry.key)) {
+                analysis.add(entry);
+            }
+        }
+        let reports = scan.finish().await?;
+        Ok((analysis.finish(), reports, seen.folded()))
+    }
+
+    /// `--purge` and `--defrag`: what the allocator can give back, where it is worth it.
+    async fn give_back(&self, args: &MemoryArgs) -> Result<(), Failure> {
+        let mut topology = self.topology(Which::Primaries).await?;
+        for node in &mut topology.nodes {
+            let address = node.address.to_string();
+            let (memory, _) = server_memory(node).await?;
+            let step = |action: &'static str, status: Status, message: String| {
+                let kind = if status == Status::Planned { Kind::Plan } else { Kind::Step };
+                self.run.emit(&Record::new(kind, &address, status, message).label("action", action));
+            };
+            let wanted = [
+                ("defrag", args.defrag, memory.fragmentation().map(|(_, bytes)| bytes)),
+                ("purge", args.purge, memory.purgeable()),
+            ];
+            for (action, _, bytes) in wanted.into_iter().filter(|(_, asked, _)| *asked) {
+                if memory.has_jemalloc() == Some(false) {
+                    step(
+                        action,
+                        Status::Skipped,
+                        "this server's allocator is not jemalloc and cannot do it".to_owned(),
+                    );
+                    continue;
+                }
+                let Some(bytes) = bytes else {
+                    step(action, Status::Ok, "nothing to do: too little would come back".to_owned());
+                    continue;
+                };
+                if args.dry_run {
+                    step(action, Status::Planned, format!("{} could come back", format_bytes(bytes)));
+                    continue;
+                }
+                self.run.journal_in(&super::state_directory()?)?;
+                let command = if action == "purge" {
+                    redis::cmd("MEMORY").arg("PURGE").to_owned()
+                } else {
+                    redis::cmd("CONFIG").arg("SET").arg("activedefrag").arg("yes").to_owned()
+                };
+                match node.call(&command).await {
+                    Ok(_) if action == "defrag" => {
+                        step(
+                            action,
+                            Status::Ok,
+                            "active defragmentation is on; it works while the server is idle".to_owned(),
+                        );
+                    }
+                    Ok(_) => {
+                        let after = node.read_info(&["memory"]).await?.count("allocator_rss_bytes").unwrap_or(0);
+                        let freed = bytes.saturating_sub(after);
+                        let status = if freed > 0 { Status::Ok } else { Status::Ineffective };
+                        step(action, status, format!("{} given back to the system", format_bytes(freed)));
+                    }
+                    Err(trouble @ Trouble::Denied(_)) => step(action, Status::Denied, trouble.to_string()),
+                    Err(trouble) => step(action, Status::Failed, trouble.to_string()),
+                }
+            }
+        }
         Ok(())
     }
 
-    pub(super) async fn check(&self, _settings: &Settings) -> Result<(), Failure> {
+    /// One look at every server, judged against the last look of the same command.
+    async fn checks(&self, task: &str) -> Result<Vec<Record>, Failure> {
+        let mut topology = self.topology(Which::Primaries).await?;
+        let state_dir = super::state_directory()?;
+        let mut records = Vec::new();
+        for node in &mut topology.nodes {
+            let now = self.look(node, &state_dir).await?;
+            let before = kept::load(&state_dir, task, &now.address);
+            records.extend(judge::judge(before.as_ref(), &now, &Limits::default()));
+            if let Err(error) = kept::store(&state_dir, task, &now) {
+                let message =
+                    format!("this look could not be kept, so the next one has nothing to compare with: {error}");
+                records.push(Record::new(Kind::Check, "state", Status::Warning, message));
+            }
+        }
+        Ok(records)
+    }
+
+    async fn look(&self, node: &mut Node, state_dir: &Path) -> Result<Snapshot, Failure> {
+        let mut now = monitor::look::look(node).await.map_err(|trouble| {
+            self.run.emit(&Record::new(Kind::Check, "server", Status::Critical, trouble.to_string()));
+            Failure::from(trouble)
+        })?;
+        if let Some(run_id) = now.run_id() {
+            let own = observer::added(state_dir, run_id);
+            (now.own_hits, now.own_misses) = (own.hits, own.misses);
+        }
+        Ok(now)
+    }
+
+    /// `check`.
+    pub(super) async fn check(&self) -> Result<(), Failure> {
+        for record in self.checks("check").await? {
+            self.run.emit(&record);
+        }
         Ok(())
     }
 
-    pub(super) async fn report(&self, _args: &ReportArgs, _settings: &Settings) -> Result<(), Failure> {
+    /// `performance-monitor`: judged once against its last run, or figures at an interval and a judgement of each.
+    pub(super) async fn monitor(&self, args: &MonitorArgs) -> Result<(), Failure> {
+        let Some(interval) = args.interval else {
+            for record in self.checks("performance-monitor").await? {
+                self.run.emit(&record);
+            }
+            return Ok(());
+        };
+        if interval.0 < Duration::from_millis(100) {
+            return Err(Failure::usage("--interval: shorter than 100ms measures mostly itself"));
+        }
+        let mut topology = self.topology(Which::Primaries).await?;
+        let state_dir = super::state_directory()?;
+        let mut before: Vec<Option<Snapshot>> = Vec::new();
+        for node in &mut topology.nodes {
+            before.push(Some(self.look(node, &state_dir).await?));
+        }
+        let mut looks = 0;
+        let mut next = tokio::time::Instant::now();
+        while args.count.is_none_or(|count| looks < count) {
+            next += interval.0;
+            tokio::select! {
+                _ = self.cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep_until(next) => {}
+            }
+            for (node, before) in topology.nodes.iter_mut().zip(&mut before) {
+                let now = match self.look(node, &state_dir).await {
+                    Ok(now) => now,
+                    Err(failure) if args.count.is_none() && failure.exit == Exit::Critical => {
+                        // A watch that goes on outlives a server that comes back.
+                        if let Ok(again) = node.another().await {
+                            *node = again;
+                        }
+                        continue;
+                    }
+                    Err(failure) => return Err(failure),
+                };
+                if let Some(record) = before.as_ref().and_then(|before| rates::record(before, &now)) {
+                    self.run.emit(&record);
+                }
+                let judged = judge::judge(before.as_ref(), &now, &Limits::default());
+                for record in judged.iter().filter(|record| record.status != Status::Ok) {
+                    self.run.emit(record);
+                }
+                *before = Some(now);
+            }
+            looks += 1;
+        }
         Ok(())
     }
+
+    /// `report`: the checks and the memory analysis on one page.
+    pub(super) async fn report(&self, args: &ReportArgs, settings: &Settings) -> Result<(), Failure> {
+        let mut records = self.checks("report").await?;
+        let memory = MemoryArgs {
+            top: args.top,
+            lengths: false,
+            traceless: false,
+            samples: DEFAULT_SAMPLES,
+            replica: args.replica,
+            purge: false,
+            defrag: false,
+            dry_run: false,
+            databases: args.databases.clone(),
+        };
+        records.extend(self.memory_records(&memory, settings).await?);
+        for record in records.iter().filter(|record| record.status != Status::Ok) {
+            self.run.emit(record);
+        }
+        let about = crate::report::About { servers: vec![self.target.to_string()], generated: Timestamp::now() };
+        let page = crate::report::render(&about, &records);
+        durable::replace(&args.file, page.as_bytes(), 0o644).map_err(|error| Failure::critical(error.to_string()))?;
+        let message = format!("open {}", args.file.display());
+        self.run.emit(&Record::new(Kind::Metric, "report", Status::Ok, message).field("records", records.len()));
+        Ok(())
+    }
+}
+
+fn analysis_settings(top: usize, settings: &Settings) -> Result<analysis::Settings, Failure> {
+    let big_bytes = settings.get::<HumanSize>(&SECTION, "big_key")?.0;
+    Ok(analysis::Settings { top: top.max(10), big_bytes, ..analysis::Settings::at(Timestamp::now()) })
+}
+
+/// What a server says of its memory, and what it may not be asked.
+async fn server_memory(node: &mut Node) -> Result<(ServerMemory, Vec<Record>), Failure> {
+    let mut refused = Vec::new();
+    let address = node.address.to_string();
+    let mut denied = |what: &str, trouble: &Trouble| {
+        let message = format!("{what} may not be asked: {trouble}");
+        refused.push(Record::new(Kind::Finding, &address, Status::Denied, message).label("section", "finding"));
+    };
+    let info = match node.read_info(&["server", "memory", "stats", "keyspace"]).await {
+        Ok(info) => info,
+        Err(trouble @ Trouble::Denied(_)) => {
+            denied("INFO", &trouble);
+            Info::default()
+        }
+        Err(trouble) => return Err(trouble.into()),
+    };
+    let config = match node.config("*").await {
+        Ok(config) => Some(config),
+        Err(trouble @ Trouble::Denied(_)) => {
+            denied("CONFIG GET", &trouble);
+            None
+        }
+        Err(trouble) if trouble.may_pass() => return Err(trouble.into()),
+        Err(_) => None,
+    };
+    let doctor = match node.call(redis::cmd("MEMORY").arg("DOCTOR")).await {
+        Ok(value) => crate::node::text(&value),
+        Err(trouble @ Trouble::Denied(_)) => {
+            denied("MEMORY DOCTOR", &trouble);
+            None
+        }
+        Err(trouble) if trouble.may_pass() => return Err(trouble.into()),
+        Err(_) => None,
+    };
+    Ok((ServerMemory { info, config, doctor }, refused))
 }
 
 /// `rdb`: the same records from a file.
@@ -97,7 +364,7 @@ pub(super) fn rdb(
     _output: Format,
     _cancel: &Cancel,
 ) -> Result<(), Failure> {
-    Ok(())
+    Err(Failure::usage("not yet"))
 }
 
 /// A record a key makes no metric and no check.
