@@ -118,6 +118,13 @@ fn replicas_of_a_cluster_are_read_from_when_that_is_asked_for() {
     let scans = |node: &Redis| node.info("commandstats").unwrap().contains_key("cmdstat_scan");
     let told = told(state.path(), &cluster.urls()[0], &["keys", "--replica", "--with", "type"]).ends_with(0);
     assert_eq!(told.listed().into_iter().collect::<Keys>(), all);
+    // A user whom the servers do not tell what they are sees the same.
+    for node in cluster.nodes() {
+        node.call(&["ACL", "SETUSER", "u", "on", ">secret", "~*", "+@all", "-info"]).unwrap();
+    }
+    let url = format!("redis://u:secret@127.0.0.1:{}/0", cluster.nodes()[1].port());
+    let blind = Told::of(run(&mut maint(state.path(), &url, &["keys", "--cluster", "--replica"])).unwrap());
+    assert_eq!(blind.ends_with(0).listed().into_iter().collect::<Keys>(), all);
     let read: Vec<bool> = cluster.nodes().iter().map(scans).collect();
     assert_eq!(read, [false, false, false, true, true, true]);
 }
