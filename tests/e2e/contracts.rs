@@ -4,7 +4,7 @@
 mod configuration;
 mod journal;
 mod prometheus;
-mod schema;
+pub(crate) mod schema;
 mod secrets;
 mod streams;
 mod table;

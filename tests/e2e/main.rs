@@ -3,4 +3,5 @@
 mod contracts;
 mod essentials;
 mod faults;
+mod redis;
 mod week;

@@ -183,8 +183,8 @@ impl Work<'_> {
         let before = self.expired_keys(&mut topology).await;
         let plan = plan::plan(parts, &policy, action, decide, self.manners, self.cancel).await?;
         for (rule, totals) in policy.rules.iter().zip(&plan.totals).filter(|(rule, _)| rule.action == action) {
-            self.run.emit(&totals.record(&rule.name, step, dry_run));
-            for finding in if action == Action::Expire { totals.findings(&rule.name) } else { Vec::new() } {
+            self.run.emit(&totals.record(&rule.name, step));
+            for finding in totals.findings(&rule.name, step, dry_run) {
                 self.run.emit(&finding);
             }
         }

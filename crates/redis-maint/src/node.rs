@@ -104,7 +104,23 @@ impl Node {
             Err(Trouble::Denied(_)) => {}
             Err(trouble) => return Err(trouble),
         }
+        node.read_as_replica().await?;
         Ok(node)
+    }
+
+    /// Every connection to a replica of a cluster has to say that it only reads, or all keys are answered with MOVED.
+    async fn read_as_replica(&mut self) -> Result<(), Trouble> {
+        let Identity { cluster, role, .. } = &self.identity;
+        let (cluster, role) = (*cluster, *role);
+        if cluster == Some(false) || role == Some(Role::Primary) {
+            return Ok(());
+        }
+        let known = cluster.is_some() && role.is_some();
+        match self.call(&redis::cmd("READONLY")).await {
+            // A user who may not run INFO has not told us what the server is; it may be no cluster.
+            Err(Trouble::Unsupported(_) | Trouble::Denied(_) | Trouble::Server(_)) if !known => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// The same server again, after the connection broke.

@@ -14,7 +14,7 @@ use crate::cache_cleanup::Decision;
 use crate::entry::{Entry, Expiry};
 use crate::expire_keys::{ABSURD_TTL_MS, left_ms};
 use crate::node::Node;
-use crate::policy::{Action, Policy};
+use crate::policy::{Action, Mode, Policy};
 use crate::recheck::{IDLE_SLACK_SECONDS, value_digest};
 use crate::retire;
 use crate::scan::{Ask, Attribute, DEFAULT_SAMPLES, Event, Filter, Manners, Part, Report, Scan, Seen};
@@ -136,6 +136,13 @@ pub async fn plan(
     }
     plan.folded = seen.folded();
     plan.reports = scan.finish().await?;
+    let mut rules = policy.rules.iter().filter(|rule| rule.action == action);
+    if !rules.any(|rule| rule.idle_seconds.is_some()) {
+        // Under an LFU policy there are no idle times. Where no rule wants them, digests do the same, and nothing is wrong.
+        for report in &mut plan.reports {
+            report.denied.retain(|attribute, why| *attribute != Attribute::Idle || why.starts_with("not permitted"));
+        }
+    }
     Ok(plan)
 }
 
@@ -155,7 +162,8 @@ impl Plan {
                 if let Some(Expiry::At(moment)) = entry.expiry {
                     let left = left_ms(moment, now);
                     totals.absurd += u64::from(left > ABSURD_TTL_MS);
-                    totals.longer += u64::from(left > i128::from(rule.ttl_ms));
+                    let stays = rule.mode == Mode::Missing && left > i128::from(rule.ttl_ms);
+                    totals.longer += u64::from(stays);
                 }
             }
             match decide(policy, entry, now) {
@@ -239,9 +247,8 @@ fn needs_digest(step: &Step) -> bool {
 }
 
 impl Totals {
-    /// What the rule called `rule` would do, as a record. A pattern that matches nothing is worth a warning while a policy
-    /// is being made (`dry_run`); every night it is the best that can happen.
-    pub fn record(&self, rule: &str, action: step::Action, dry_run: bool) -> Record {
+    /// What the rule called `rule` would do, as a record.
+    pub fn record(&self, rule: &str, action: step::Action) -> Record {
         let verb = if action == step::Action::Delete { "delete" } else { "give a time to live to" };
         let mut message = format!("to {verb}: {} of {} keys", format_count(self.keys), format_count(self.covered));
         if self.bytes > 0 {
@@ -253,26 +260,32 @@ impl Totals {
         if self.covered == 0 {
             "matches no key".clone_into(&mut message);
         }
-        let status = if self.covered == 0 && dry_run { Status::Warning } else { Status::Ok };
-        let mut record = Record::new(Kind::Metric, rule, status, message)
+        Record::new(Kind::Metric, rule, Status::Ok, message)
             .label("section", "rule")
             .label("action", action.as_str())
             .field("matched_keys", self.covered)
             .field("planned_keys", self.keys)
-            .field("planned_bytes", self.bytes);
-        for (attribute, keys) in &self.unknown {
-            record.status = Status::Unknown;
-            record.message += &format!("; {keys} keys could not be judged without {attribute}");
-        }
-        record
+            .field("planned_bytes", self.bytes)
     }
 
-    /// What is wrong with the times to live of the keys that the rule covers.
-    pub fn findings(&self, rule: &str) -> Vec<Record> {
-        let finding = |keys: u64, code: &str, message: String| {
-            Record::new(Kind::Finding, rule, Status::Warning, message).field("code", code).field("keys", keys)
+    /// What is worth a look about the rule and the keys that it covers. A pattern that matches nothing is so while a policy
+    /// is being made (`dry_run`); every night it is the best that can happen.
+    pub fn findings(&self, rule: &str, action: step::Action, dry_run: bool) -> Vec<Record> {
+        let judged = |status: Status, keys: u64, code: &str, message: String| {
+            Record::new(Kind::Finding, rule, status, message).field("code", code).field("keys", keys)
         };
+        let finding = |keys: u64, code: &str, message: String| judged(Status::Warning, keys, code, message);
         let mut found = Vec::new();
+        for (attribute, keys) in &self.unknown {
+            let message = format!("{} keys could not be judged without {attribute}", format_count(*keys));
+            found.push(judged(Status::Unknown, *keys, "not-judged", message));
+        }
+        if self.covered == 0 && dry_run {
+            found.push(finding(0, "matches-nothing", "matches no key".to_owned()));
+        }
+        if action == step::Action::Delete {
+            return found;
+        }
         if self.absurd > 0 {
             let message = format!(
                 "{} keys live for more than ten years: was their time to live given in the wrong unit?",

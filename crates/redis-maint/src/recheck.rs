@@ -47,7 +47,7 @@ for i, key in ipairs(KEYS) do
   elseif expires == 'later' and left ~= -1 and left <= tonumber(ttl) then
     verdict = 'expiry'
   elseif expires ~= '' and expires ~= 'never' and expires ~= 'later' and
-      (left == -1 or math.abs(now_ms + left - tonumber(expires)) > tolerance) then
+      (left == -1 or math.abs(math.min(now_ms + left, 253402207200999) - tonumber(expires)) > tolerance) then
     verdict = 'expiry'
   elseif kind ~= '' and redis.call('TYPE', key).ok ~= kind then
     verdict = 'type'
@@ -128,10 +128,15 @@ fn arguments(step: &Step, now: Timestamp) -> [String; ARGUMENTS] {
         (Action::Delete, Some(Expiry::At(moment))) => moment.as_millisecond().to_string(),
     };
     let elapsed = now.duration_since(step.seen).as_secs().try_into().unwrap_or(0u64);
-    // With a digest the value itself is compared, and a key that was only read may go by the rule.
-    let unchanged = match (step.idle_seconds, &step.digest) {
-        (Some(idle), None) => Some((idle + elapsed).saturating_sub(IDLE_SLACK_SECONDS)),
-        _ => None,
+    // With a digest the value itself is compared, and a key that was only read may go by the rule. Taking the digest was
+    // a use of the key, before 7.2: it has been idle since then at most.
+    let (unchanged, wanted) = match (step.idle_seconds, &step.digest) {
+        (Some(idle), None) => (Some((idle + elapsed).saturating_sub(IDLE_SLACK_SECONDS)), step.min_idle_seconds),
+        (None, None) => (None, step.min_idle_seconds),
+        (_, Some(_)) => {
+            let since = elapsed.saturating_sub(IDLE_SLACK_SECONDS);
+            (None, step.min_idle_seconds.map(|least| least.min(since)))
+        }
     };
     let delete = step.action == Action::Delete;
     [
@@ -140,7 +145,7 @@ fn arguments(step: &Step, now: Timestamp) -> [String; ARGUMENTS] {
         expires,
         number(step.bytes.filter(|_| delete)),
         step.samples.unwrap_or(0).to_string(),
-        number(unchanged.max(step.min_idle_seconds).filter(|_| delete)),
+        number(unchanged.max(wanted).filter(|_| delete)),
         step.digest.clone().unwrap_or_default(),
         number(step.ttl_ms),
         EXPIRY_TOLERANCE_MS.to_string(),
@@ -204,7 +209,8 @@ pub async fn watched(node: &mut Node, step: &Step, now: Timestamp, retire: Optio
             "later" => left == -1 || left > ttl.parse().unwrap_or(i64::MAX),
             moment => {
                 let moment: i64 = moment.parse().unwrap_or(i64::MIN);
-                left != -1 && (now.as_millisecond() + left).abs_diff(moment) <= EXPIRY_TOLERANCE_MS.unsigned_abs()
+                let until = now.as_millisecond().saturating_add(left).min(Timestamp::MAX.as_millisecond());
+                left != -1 && until.abs_diff(moment) <= EXPIRY_TOLERANCE_MS.unsigned_abs()
             }
         };
         if !expiry_fits {
@@ -288,9 +294,12 @@ mod tests {
         step.min_idle_seconds = Some(60);
         let later = at("2026-01-01T00:01:00Z");
         assert_eq!(arguments(&step, later)[5], "158");
-        // With a digest the value is compared instead, and only the rule's own wish is left of the idle time.
+        // With a digest the value is compared instead, and only the rule's own wish is left of the idle time, as far as it
+        // can have come true since the digest was taken.
         step.digest = Some("d".into());
-        assert_eq!(arguments(&step, later)[5], "60");
+        assert_eq!(arguments(&step, later)[5], "58");
+        step.min_idle_seconds = Some(2);
+        assert_eq!(arguments(&step, later)[5], "2");
     }
 
     #[test]
@@ -302,6 +311,11 @@ mod tests {
         assert_eq!(arguments(&step, now)[2], "1767225601000");
         step.action = Action::Expire;
         assert_eq!(arguments(&step, now)[2], "later");
+    }
+
+    #[test]
+    fn the_script_knows_the_last_moment_that_a_plan_can_hold() {
+        assert!(SCRIPT.contains(&format!(", {})", Timestamp::MAX.as_millisecond())));
     }
 
     #[test]

@@ -234,10 +234,7 @@ async fn cluster(target: &Target, mut node: Node, which: Which, answer: Duration
                 }
             }
         }
-        let mut node = connected?;
-        if which == Which::Replicas && node.identity.role == Some(Role::Replica) {
-            node.call(&redis::cmd("READONLY")).await?;
-        }
+        let node = connected?;
         let index = topology.nodes.len();
         topology.ranges.extend(shard.ranges.iter().map(|(first, last)| (*first, *last, index)));
         topology.nodes.push(node);

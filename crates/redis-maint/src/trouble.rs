@@ -116,7 +116,10 @@ impl Trouble {
                     || lower.contains("syntax error")
                     || lower.contains("unsupported option")
                     || lower.contains("cluster support disabled");
-                if lower.contains("without any password configured") || lower.contains("invalid password") {
+                // A command that the user may not run, refused inside of a script.
+                if lower.contains("user executing the script") || lower.contains("acl failure in script") {
+                    Trouble::Denied(detail.to_owned())
+                } else if lower.contains("without any password configured") || lower.contains("invalid password") {
                     Trouble::Login { address, why: said }
                 } else if unsupported {
                     Trouble::Unsupported(detail.to_owned())
@@ -178,6 +181,9 @@ mod tests {
         assert!(matches!(told("ERR", "unknown command 'FOO', with args"), Trouble::Unsupported(_)));
         assert!(matches!(told("ERR", "wrong number of arguments for 'expire' command"), Trouble::Unsupported(_)));
         assert!(matches!(told("ERR", "value is out of range"), Trouble::Server(_)));
+        let in_script = "The user executing the script can't run this command or subcommand script: 1a";
+        assert!(matches!(told("ERR", in_script), Trouble::Denied(_)));
+        assert!(matches!(told("ERR", "ACL failure in script: User u has no permissions"), Trouble::Denied(_)));
     }
 
     #[test]

@@ -14,13 +14,13 @@ fn schema() -> Value {
     serde_json::from_str(SCHEMA).unwrap()
 }
 
-fn validator() -> Validator {
+pub(crate) fn validator() -> Validator {
     jsonschema::meta::validate(&schema()).unwrap_or_else(|error| panic!("not a schema: {error}"));
     jsonschema::validator_for(&schema()).unwrap()
 }
 
 #[track_caller]
-fn assert_valid(validator: &Validator, out: &Output) -> Vec<Value> {
+pub(crate) fn assert_valid(validator: &Validator, out: &Output) -> Vec<Value> {
     let events = records(&out.stdout).unwrap();
     assert!(!events.is_empty(), "{out}");
     for event in &events {

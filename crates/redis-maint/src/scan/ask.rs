@@ -166,7 +166,9 @@ pub(super) fn answer(attribute: Attribute, value: &Value, now: Timestamp, entry:
         Attribute::Expiry => match integer(value) {
             Some(-1) => entry.expiry = Some(Expiry::Never),
             Some(left) if left >= 0 => {
-                entry.expiry = now.checked_add(SignedDuration::from_millis(left)).ok().map(Expiry::At);
+                // A moment that no calendar holds comes of a time to live in the wrong unit, and is told as the last one.
+                let moment = now.checked_add(SignedDuration::from_millis(left)).unwrap_or(Timestamp::MAX);
+                entry.expiry = Some(Expiry::At(moment));
             }
             _ => return false,
         },
@@ -234,9 +236,9 @@ mod tests {
         assert_eq!(entry.expiry, Some(Expiry::Never));
         assert!(answer(Attribute::Expiry, &Value::Int(1500), now, &mut entry));
         assert_eq!(entry.expiry, Some(Expiry::At("2026-01-01T00:00:01.5Z".parse().unwrap())));
-        // A time to live of millions of years is no moment that can be written down.
+        // A time to live of millions of years ends at the end of time, and not never.
         assert!(answer(Attribute::Expiry, &Value::Int(i64::MAX), now, &mut entry));
-        assert_eq!(entry.expiry, None);
+        assert_eq!(entry.expiry, Some(Expiry::At(Timestamp::MAX)));
     }
 
     #[test]
