@@ -27,6 +27,8 @@ use crate::{TOOL, apply, cache_cleanup, expire_keys, keys, observer, plan, step}
 
 mod look;
 
+/// By how much this program steps back behind others on its host.
+const NICE: i32 = 10;
 const STEP_COLUMNS: &[&str] = &["done_keys", "planned_keys", "freed_bytes", "planned_bytes"];
 const KEY_COLUMNS: &[&str] = &["type", "encoding", "memory_bytes", "length", "ttl_seconds", "idle_seconds"];
 const CHECK_COLUMNS: &[&str] = &["value", "keys", "memory_bytes"];
@@ -51,6 +53,9 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Check => ("check", CHECK_COLUMNS),
         Command::Report(_) => ("report", CHECK_COLUMNS),
     };
+    // Whoever shares this host with the server, the server first of all, comes before us. It is a wish: that it cannot be
+    // granted is no matter.
+    let _ = rustix::process::nice(NICE);
     let run = Run::start(TOOL, task, cli.common.output, columns);
     let mut subject = String::new();
     match block_on(command(cli, &run, &mut subject)) {

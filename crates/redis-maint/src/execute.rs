@@ -32,6 +32,9 @@ use crate::trouble::Trouble;
 
 /// Keys that one call of the script compares: few, because nobody else is served meanwhile.
 const KEYS_A_CALL: usize = 16;
+/// A change may keep the server busy for so many times as long as a look: one call of the script takes as long as many
+/// looks, and too small batches would take for ever.
+const A_CHANGE: u32 = 4;
 /// Between two attempts to reach a server again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -213,7 +216,7 @@ impl Executor<'_> {
         let method = recheck::method(&mut node).await?;
         let started = Instant::now();
         let clock_ahead = node.clock_ahead().await?;
-        let pace = Pace::new(self.limits.manners.max_latency, started.elapsed());
+        let pace = Pace::new(self.limits.manners.max_latency * A_CHANGE, started.elapsed());
         Ok(Worker { node, method, pace, brake: Brake::default(), clock_ahead, hits: 0 })
     }
 
