@@ -188,7 +188,11 @@ impl Work<'_> {
         let before = self.expired_keys(&mut topology).await;
         let plan = plan::plan(parts, &policy, action, decide, self.manners, self.cancel).await?;
         for (rule, totals) in policy.rules.iter().zip(&plan.totals).filter(|(rule, _)| rule.action == action) {
-            self.run.emit(&totals.record(&rule.name, step));
+            let record = totals.record(&rule.name, step);
+            // A run that goes on tells what it did instead.
+            if dry_run || record.status != Status::Ok {
+                self.run.emit(&record);
+            }
             for finding in totals.findings(&rule.name, step, dry_run) {
                 self.run.emit(&finding);
             }
@@ -196,7 +200,7 @@ impl Work<'_> {
         if action == Action::Expire {
             self.active_expiry(&mut topology, before).await;
         }
-        self.tell_walks(&plan.reports, plan.folded);
+        self.emit_all(&Self::walks(&plan.reports, plan.folded));
         if plan.unreadable > 0 {
             let message = format!(
                 "{} keys in use just now were left out: without DUMP (+@keyspace) they cannot be told from a replacement",
@@ -234,17 +238,23 @@ impl Work<'_> {
         execute(self.run, &guard, self.target, topology, plan.spool, limits).await
     }
 
-    /// What walks did: as records, and noted for those who judge the statistics later.
-    fn tell_walks(&self, reports: &[Report], folded: u64) {
+    /// What walks did, as records; noted as well, for those who judge the statistics later.
+    fn walks(reports: &[Report], folded: u64) -> Vec<Record> {
         let state_dir = state_dir::state_dir();
+        let mut records = Vec::new();
         for report in reports {
-            self.run.emit(&keys::walk_record(report, folded));
-            for record in keys::refusals(report) {
-                self.run.emit(&record);
-            }
+            records.push(keys::walk_record(report, folded));
+            records.extend(keys::refusals(report));
             if let Ok(state_dir) = &state_dir {
                 observer::note(state_dir, report.run_id.as_deref(), report.hits_added, report.misses_added);
             }
+        }
+        records
+    }
+
+    fn emit_all(&self, records: &[Record]) {
+        for record in records {
+            self.run.emit(record);
         }
     }
 

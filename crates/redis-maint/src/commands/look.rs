@@ -78,15 +78,13 @@ impl Work<'_> {
                 keep_positions(path, &positions)?;
             }
         }
-        self.tell_walks(&scan.finish().await?, seen.folded());
+        self.emit_all(&Self::walks(&scan.finish().await?, seen.folded()));
         Ok(())
     }
 
     /// `memory-optimization`.
     pub(super) async fn memory(&self, args: &MemoryArgs, settings: &Settings) -> Result<(), Failure> {
-        for record in self.memory_records(args, settings).await? {
-            self.run.emit(&record);
-        }
+        self.emit_all(&self.memory_records(args, settings).await?);
         if args.purge || args.defrag {
             self.give_back(args).await?;
         }
@@ -116,7 +114,7 @@ impl Work<'_> {
         let (report, reports, folded) = self.analyse(parts, &ask, args.top, settings).await?;
         records.extend(where_memory_goes::records(&self.target.to_string(), &report, args.top));
         records.extend(findings::findings(&report, limits.as_ref()));
-        self.tell_walks(&reports, folded);
+        records.extend(Self::walks(&reports, folded));
         Ok(records)
     }
 
@@ -231,18 +229,14 @@ impl Work<'_> {
 
     /// `check`.
     pub(super) async fn check(&self) -> Result<(), Failure> {
-        for record in self.checks("check").await? {
-            self.run.emit(&record);
-        }
+        self.emit_all(&self.checks("check").await?);
         Ok(())
     }
 
     /// `performance-monitor`: judged once against its last run, or figures at an interval and a judgement of each.
     pub(super) async fn monitor(&self, args: &MonitorArgs) -> Result<(), Failure> {
         let Some(interval) = args.interval else {
-            for record in self.checks("performance-monitor").await? {
-                self.run.emit(&record);
-            }
+            self.emit_all(&self.checks("performance-monitor").await?);
             return Ok(());
         };
         if interval.0 < Duration::from_millis(100) {
@@ -368,7 +362,7 @@ pub(super) fn rdb(
     if !args.summary {
         streams(output)?;
     }
-    let name = args.file.display().to_string();
+    let name = if args.file == Path::new("-") { "stdin".to_owned() } else { args.file.display().to_string() };
     let unreadable = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
     let (input, total): (Box<dyn std::io::Read>, Option<u64>) = if args.file == Path::new("-") {
         (Box::new(std::io::stdin().lock()), None)
