@@ -8,6 +8,8 @@ mod collections;
 mod expiry;
 mod faults;
 mod guards;
+mod memory;
+mod monitor;
 mod policy;
 mod privileges;
 mod records;
