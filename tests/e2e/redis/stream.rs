@@ -173,10 +173,10 @@ fn a_reader_that_leaves_early_ends_the_walk_quietly() {
     shell.args(["-c", script]).arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
     let out = run(&mut shell).unwrap();
     assert!(out.stdout.ends_with("\ncode 0\n") && out.stderr.is_empty(), "{out}");
-    // The whole walk is more than forty round trips; far fewer were made.
+    // What was written and not read yet fills a pipe and some buffers; after that nothing more is asked.
     let stats = place.server.info("commandstats").unwrap();
-    let scans = stats["cmdstat_scan"].split([',', '=']).nth(1).unwrap().parse::<u32>().unwrap();
-    assert!(scans < 35, "{scans} calls of SCAN");
+    let asked = stats["cmdstat_type"].split([',', '=']).nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(asked < 10_000, "{asked} of 20,000 keys were asked for");
 }
 
 #[test]
