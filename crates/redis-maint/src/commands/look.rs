@@ -12,11 +12,12 @@ use maint_core::output::Format;
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::{Exit, Status};
-use maint_core::units::{HumanSize, format_bytes};
+use maint_core::units::{HumanSize, format_bytes, format_count};
 
 use super::Work;
 use crate::analysis::{self, Analysis, findings};
 use crate::cli::{KeysArgs, MemoryArgs, MonitorArgs, RdbArgs, ReportArgs, SECTION};
+use crate::glob::Glob;
 use crate::info::Info;
 use crate::memory_optimization::{self, ServerMemory};
 use crate::monitor::{self, Limits, Snapshot, judge, kept, rates};
@@ -358,13 +359,98 @@ async fn server_memory(node: &mut Node) -> Result<(ServerMemory, Vec<Record>), F
 
 /// `rdb`: the same records from a file.
 pub(super) fn rdb(
-    _args: &RdbArgs,
-    _run: &Run,
-    _settings: &Settings,
-    _output: Format,
-    _cancel: &Cancel,
+    args: &RdbArgs,
+    run: &Run,
+    settings: &Settings,
+    output: Format,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
-    Err(Failure::usage("not yet"))
+    if !args.summary {
+        streams(output)?;
+    }
+    let name = args.file.display().to_string();
+    let unreadable = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
+    let (input, total): (Box<dyn std::io::Read>, Option<u64>) = if args.file == Path::new("-") {
+        (Box::new(std::io::stdin().lock()), None)
+    } else {
+        let file = std::fs::File::open(&args.file).map_err(unreadable)?;
+        let meta = file.metadata().map_err(unreadable)?;
+        (Box::new(file), meta.is_file().then_some(meta.len()))
+    };
+    // A file that is damaged is no more than what was read of it so far.
+    let damaged = |error: crate::rdb::RdbError| Failure::critical(format!("{name}: {error}"));
+    let now = Timestamp::now();
+    let mut scanner = crate::rdb::Scanner::open(input, total, now).map_err(damaged)?;
+    let glob = args.pattern.as_ref().map(|pattern| Glob::new(pattern.as_bytes()));
+    let mut analysis = Analysis::new(analysis_settings(args.top, settings)?);
+    while let Some(entry) = scanner.next_key().map_err(damaged)? {
+        if glob.as_ref().is_some_and(|glob| !glob.matches(&entry.key)) {
+            continue;
+        }
+        if args.summary {
+            analysis.add(&entry);
+        } else {
+            let record = keys::record(&entry, now);
+            if output == Format::Table { run.emit(&record) } else { run.detail(&record) }
+        }
+        if cancel.is_cancelled() || run.reader_is_gone() {
+            return Ok(());
+        }
+    }
+    if args.summary {
+        let report = analysis.finish();
+        for record in where_memory_goes::records(&name, &report, args.top) {
+            run.emit(&record);
+        }
+        for record in findings::findings(&report, None) {
+            run.emit(&record);
+        }
+    }
+    run.emit(&snapshot_record(&name, scanner.summary()));
+    Ok(())
+}
+
+/// What a snapshot says of itself.
+fn snapshot_record(name: &str, summary: &crate::rdb::Summary) -> Record {
+    use crate::rdb::Checksum;
+    let (status, checksum) = match summary.checksum {
+        Checksum::Verified => (Status::Ok, "checksum verified"),
+        Checksum::Disabled => (Status::Warning, "written without a checksum: damage would not be seen"),
+        Checksum::None => (Status::Warning, "too old to have a checksum: damage would not be seen"),
+        Checksum::NotReached => (Status::Unknown, "not read to its end"),
+    };
+    let mut message = format!(
+        "{} keys in {}, format {:?} {}, {checksum}",
+        format_count(summary.keys),
+        format_bytes(summary.bytes),
+        summary.family,
+        summary.version
+    );
+    for (count, what) in [
+        (summary.expired, "were past their time when it was written"),
+        (summary.expiring_fields, "fields of hashes may expire on their own"),
+        (summary.module_values, "values of modules, of unknown size"),
+        (summary.functions, "libraries of functions"),
+    ] {
+        if count > 0 {
+            message += &format!(", {} {what}", format_count(count));
+        }
+    }
+    let mut record = Record::new(Kind::Check, name, status, message)
+        .label("section", "snapshot")
+        .field("keys", summary.keys)
+        .field("expired_keys", summary.expired)
+        .field("expiring_fields", summary.expiring_fields)
+        .field("module_values", summary.module_values)
+        .field("functions", summary.functions)
+        .field("size_bytes", summary.bytes)
+        .field("format_version", summary.version);
+    for (name, value) in &summary.aux {
+        if name == "redis-ver" || name == "valkey-ver" {
+            record = record.label("written_by", format!("{} {value}", name.trim_end_matches("-ver")));
+        }
+    }
+    record
 }
 
 /// A record a key makes no metric and no check.
