@@ -138,8 +138,8 @@ fn an_old_key_that_was_used_or_replaced_since_is_kept() {
 
 #[test]
 fn a_key_replaced_right_after_the_look_is_kept_however_long_it_had_rested() {
-    super::on_all(|version| {
-        for rested in [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 60] {
+    super::at_once(&RedisVersion::ALL, |version| {
+        for rested in [0, 3, 4, 10, 12] {
             let place = Place::new(version);
             let mut client = place.connect();
             let all = names("cache:", 0..20);
@@ -162,7 +162,7 @@ fn a_value_written_while_a_cleanup_runs_is_never_lost() {
     for version in RedisVersion::ALL {
         let place = Place::new(version);
         let mut client = place.connect();
-        let count = if version == RedisVersion::V7_0 { 20_000 } else { 5_000 };
+        let count = if version == RedisVersion::V7_0 { 20_000 } else { 3_000 };
         set_all(&mut client, &names("cache:", 0..count), "old-value");
         set_all(&mut client, &names("user:", 0..2), "v");
         let path = place.policy("[[rule]]\nmatch = \"cache:*\"\n[limits]\nmax_share = \"100%\"");
