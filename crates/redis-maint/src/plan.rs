@@ -15,7 +15,7 @@ use crate::entry::{Entry, Expiry};
 use crate::expire_keys::{ABSURD_TTL_MS, left_ms};
 use crate::node::Node;
 use crate::policy::{Action, Mode, Policy};
-use crate::recheck::{IDLE_SLACK_SECONDS, value_digest};
+use crate::recheck::value_digest;
 use crate::retire;
 use crate::scan::{Ask, Attribute, DEFAULT_SAMPLES, Event, Filter, Manners, Part, Report, Scan, Seen};
 use crate::spool::Spool;
@@ -25,6 +25,10 @@ use crate::trouble::Trouble;
 /// Values up to this many bytes are read for a digest when the idle time cannot tell whether they were replaced. A
 /// larger one that is replaced by another of exactly the same size in memory is a coincidence we accept.
 const DIGEST_BYTES: u64 = 1024 * 1024;
+/// Seconds up to which an idle time is too short to tell a key from its replacement. Idle times and the time that went
+/// by are cut to whole seconds, the server's clock for them lags, and recheck allows for two seconds more: after four,
+/// a key that was replaced right after the look could pass for itself. The rest is for answers on their way.
+const DIGEST_IDLE_SECONDS: u64 = 10;
 /// Examples of keys in the totals.
 const EXAMPLES: usize = 3;
 /// The rule of what an earlier run left half removed.
@@ -124,9 +128,9 @@ pub async fn plan(
     while let Some(event) = scan.next(cancel).await {
         // When a server was lost and another took its place, its keys come again: those that were decided about are
         // folded, and every step is compared with the key before it is taken anyway.
-        let Event::Batch { part, mut entries, .. } = event else { continue };
+        let Event::Batch { part, mut entries, seen: looked, .. } = event else { continue };
         entries.retain(|entry| seen.is_new(entry.db, &entry.key));
-        let steps = plan.decide(policy, &entries, decide);
+        let steps = plan.decide(policy, &entries, looked, decide);
         if let Some(looker) = lookers.get_mut(part) {
             plan.keep(looker, steps, policy).await?;
         }
@@ -147,8 +151,7 @@ pub async fn plan(
 }
 
 impl Plan {
-    fn decide(&mut self, policy: &Policy, entries: &[Entry], decide: Decide) -> Vec<Step> {
-        let now = Timestamp::now();
+    fn decide(&mut self, policy: &Policy, entries: &[Entry], now: Timestamp, decide: Decide) -> Vec<Step> {
         let mut steps = Vec::new();
         for entry in entries {
             if entry.key.starts_with(retire::PREFIX) {
@@ -242,7 +245,7 @@ impl Plan {
 fn needs_digest(step: &Step) -> bool {
     step.action == step::Action::Delete
         && step.rule != LEFTOVER
-        && step.idle_seconds.is_none_or(|idle| idle <= IDLE_SLACK_SECONDS)
+        && step.idle_seconds.is_none_or(|idle| idle <= DIGEST_IDLE_SECONDS)
         && step.bytes.is_none_or(|bytes| bytes <= DIGEST_BYTES)
 }
 

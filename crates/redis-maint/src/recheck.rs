@@ -24,7 +24,7 @@ use crate::trouble::Trouble;
 const EXPIRY_TOLERANCE_MS: i64 = 2_000;
 /// Seconds by which two readings of the idle time may differ though nobody touched the key: both are cut to whole
 /// seconds, and the server's clock for it ticks once a second.
-pub const IDLE_SLACK_SECONDS: u64 = 2;
+const IDLE_SLACK_SECONDS: u64 = 2;
 /// Values per key in the arguments of the script.
 const ARGUMENTS: usize = 9;
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use maint_core::cancel::Cancel;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -98,6 +99,8 @@ pub enum Event {
         part: usize,
         /// The keys.
         entries: Vec<Entry>,
+        /// When they were looked at, by the server's clock.
+        seen: Timestamp,
         /// Where the walk stands after them.
         position: Position,
     },

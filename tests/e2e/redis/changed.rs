@@ -137,11 +137,32 @@ fn an_old_key_that_was_used_or_replaced_since_is_kept() {
 }
 
 #[test]
+fn a_key_replaced_right_after_the_look_is_kept_however_long_it_had_rested() {
+    super::at_once(&RedisVersion::ALL, |version| {
+        for rested in [0, 3, 4, 10, 12] {
+            let place = Place::new(version);
+            let mut client = place.connect();
+            let all = names("cache:", 0..20);
+            set_all(&mut client, &names("user:", 0..100), "v");
+            set_all(&mut client, &all, "value");
+            make_idle(&mut client, &all, rested);
+            let plan = place.cleanup(POLICY, &["--dry-run"]).ends_with(0);
+            client.call(&["SET", "cache:0", "other"]).unwrap();
+            // The clock of idle times ticks on just now, so that the new value seems to have rested as well.
+            wait_until("it ticks", PATIENCE, || idle(&mut client, b"cache:0") >= 1).unwrap();
+            let told = place.apply(&plan.out.stdout, &[]).ends_with(1);
+            assert_eq!(told.steps("skipped"), names("cache:", 0..1), "{version} {rested}: {}", told.short());
+            assert_eq!(told.steps("ok"), names("cache:", 1..20), "{version} {rested}");
+        }
+    });
+}
+
+#[test]
 fn a_value_written_while_a_cleanup_runs_is_never_lost() {
     for version in RedisVersion::ALL {
         let place = Place::new(version);
         let mut client = place.connect();
-        let count = if version == RedisVersion::V7_0 { 20_000 } else { 5_000 };
+        let count = if version == RedisVersion::V7_0 { 20_000 } else { 3_000 };
         set_all(&mut client, &names("cache:", 0..count), "old-value");
         set_all(&mut client, &names("user:", 0..2), "v");
         let path = place.policy("[[rule]]\nmatch = \"cache:*\"\n[limits]\nmax_share = \"100%\"");

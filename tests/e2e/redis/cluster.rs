@@ -40,7 +40,7 @@ fn policy(state: &Path) -> String {
 
 #[test]
 fn the_keys_of_all_nodes_come_once_and_are_cleaned_up_on_all() {
-    for version in [RedisVersion::V6_2, RedisVersion::Valkey9] {
+    super::at_once(&[RedisVersion::V6_2, RedisVersion::Valkey9], |version| {
         let cluster = RedisCluster::start(version, 3, 0).unwrap();
         let state = tempfile::tempdir().unwrap();
         let tagged: Keys = (0..60).map(|number| format!("{{user:{number}}}:cache").into_bytes()).collect();
@@ -70,7 +70,7 @@ fn the_keys_of_all_nodes_come_once_and_are_cleaned_up_on_all() {
         assert!(refused.listed().is_empty(), "{version}: {}", refused.short());
         told(state.path(), &urls[2], &args).ends_with(2);
         assert_eq!(keys_in(&cluster), user, "{version}");
-    }
+    });
 }
 
 #[test]

@@ -31,7 +31,7 @@ const POLICY: &str =
 
 #[test]
 fn a_big_collection_of_any_type_is_removed_in_pieces_and_gone_at_the_end() {
-    for version in RedisVersion::ALL {
+    super::at_once(&RedisVersion::ALL, |version| {
         let place = Place::new(version);
         let mut client = place.connect();
         for kind in ["list", "set", "zset", "hash", "stream", "string"] {
@@ -52,7 +52,7 @@ fn a_big_collection_of_any_type_is_removed_in_pieces_and_gone_at_the_end() {
             };
             assert_ne!(stats.contains_key(by), no, "{version} {kind}");
         }
-    }
+    });
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_big_collection_that_was_changed_since_the_plan_stays_whole() {
 
 #[test]
 fn what_a_killed_run_left_of_a_collection_is_removed_by_the_next() {
-    for version in [RedisVersion::V6_2, RedisVersion::Valkey9] {
+    super::at_once(&[RedisVersion::V6_2, RedisVersion::Valkey9], |version| {
         let place = Place::new(version);
         let mut client = place.connect();
         big(&mut client, "set", "cache:s", 60_000);
@@ -90,5 +90,5 @@ fn what_a_killed_run_left_of_a_collection_is_removed_by_the_next() {
         let told = place.cleanup(POLICY, &[]).ends_with(0);
         assert_eq!(told.steps("ok"), Keys::from([left]), "{version}: {}", told.short());
         assert_eq!(place.keys(), names("user:", 0..50), "{version}");
-    }
+    });
 }

@@ -117,7 +117,7 @@ fn a_policy_takes_exactly_the_keys_that_it_describes() {
 
 #[test]
 fn an_idle_time_that_went_by_is_one_that_was_waited_for() {
-    super::on_all(|version| {
+    super::at_once(&RedisVersion::ALL, |version| {
         let place = Place::new(version);
         let mut client = place.connect();
         let (old, new) = (names("cache:old:", 0..20), names("cache:new:", 0..20));

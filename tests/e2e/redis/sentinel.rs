@@ -36,7 +36,7 @@ fn the_primary_is_found_and_its_loss_in_the_middle_of_a_cleanup_takes_nothing_wr
     let mut client = primary.connect().unwrap();
     let marked: Keys = keys_of(primary).into_iter().filter(|key| key.starts_with(b"cache:")).take(200).collect();
     set_all(&mut client, &marked, "new");
-    client.call(&["WAIT", "1", "5000"]).unwrap();
+    assert_eq!(client.call(&["WAIT", "1", "20000"]).unwrap().int(), Some(1));
     assert!(primary.dbsize().unwrap() > 8500, "it was done before the primary was lost");
     group.kill_primary().unwrap();
     let told = Told::of(running.finish(PATIENCE).unwrap());

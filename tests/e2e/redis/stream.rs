@@ -82,7 +82,7 @@ fn a_glob_and_a_database_narrow_the_stream() {
 
 #[test]
 fn keys_that_stay_come_exactly_once_while_the_table_grows_and_shrinks() {
-    for version in RedisVersion::ALL {
+    super::at_once(&RedisVersion::ALL, |version| {
         let place = Place::new(version);
         let wanted = names("stay:", 0..8_000);
         set_all(&mut place.connect(), &wanted, "v");
@@ -90,8 +90,8 @@ fn keys_that_stay_come_exactly_once_while_the_table_grows_and_shrinks() {
         let (done, mut client) = (AtomicBool::new(false), place.connect());
         let told = thread::scope(|scope| {
             scope.spawn(|| {
-                // Four times as many keys and none of them again, so that the table doubles and halves.
-                let others: Vec<String> = (0..32_000).map(|number| format!("come-and-go:{number}")).collect();
+                // Twice as many keys and none of them again, so that the table doubles and halves.
+                let others: Vec<String> = (0..16_000).map(|number| format!("come-and-go:{number}")).collect();
                 while !done.load(Ordering::SeqCst) {
                     client.pipeline(others.iter().map(|key| ["SET", key, "v"]), drop).unwrap();
                     client.pipeline(others.iter().map(|key| ["DEL", key]), drop).unwrap();
@@ -107,7 +107,7 @@ fn keys_that_stay_come_exactly_once_while_the_table_grows_and_shrinks() {
         let stayed: Vec<_> = told.listed().into_iter().filter(|key| key.starts_with(b"stay:")).collect();
         assert_eq!(stayed.len(), wanted.len(), "{version}");
         assert_eq!(stayed.into_iter().collect::<Keys>(), wanted, "{version}");
-    }
+    });
 }
 
 #[test]
@@ -173,10 +173,10 @@ fn a_reader_that_leaves_early_ends_the_walk_quietly() {
     shell.args(["-c", script]).arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
     let out = run(&mut shell).unwrap();
     assert!(out.stdout.ends_with("\ncode 0\n") && out.stderr.is_empty(), "{out}");
-    // The whole walk is more than forty round trips; far fewer were made.
+    // What was written and not read yet fills a pipe and some buffers; after that nothing more is asked.
     let stats = place.server.info("commandstats").unwrap();
-    let scans = stats["cmdstat_scan"].split([',', '=']).nth(1).unwrap().parse::<u32>().unwrap();
-    assert!(scans < 35, "{scans} calls of SCAN");
+    let asked = stats["cmdstat_type"].split([',', '=']).nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(asked < 10_000, "{asked} of 20,000 keys were asked for");
 }
 
 #[test]

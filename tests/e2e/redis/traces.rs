@@ -33,7 +33,7 @@ fn a_walk_leaves_no_trace_in_statistics_and_idle_times() {
 
 #[test]
 fn the_hits_that_questions_cost_are_told_exactly() {
-    for version in RedisVersion::ALL {
+    super::at_once(&RedisVersion::ALL, |version| {
         let place = Place::new(version);
         let mut client = place.connect();
         let keys = names("k:", 0..1000);
@@ -53,7 +53,7 @@ fn the_hits_that_questions_cost_are_told_exactly() {
                 assert!(keys.iter().all(|key| idle(&mut client, key) >= 1000), "{version} {with}");
             }
         }
-    }
+    });
 }
 
 /// Type, encoding and so on of each key, by name.

@@ -51,7 +51,7 @@ impl Work<'_> {
         let mut kept = Instant::now();
         let mut scan = Scan::start(parts, &ask, self.manners);
         while let Some(event) = scan.next(self.cancel).await {
-            let Event::Batch { part, entries, position } = event else { continue };
+            let Event::Batch { part, entries, position, .. } = event else { continue };
             let now = Timestamp::now();
             for entry in entries.iter().filter(|entry| seen.is_new(entry.db, &entry.key)) {
                 let record = keys::record(entry, now);

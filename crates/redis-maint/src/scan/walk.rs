@@ -117,11 +117,13 @@ impl Walk {
                 Err(trouble) => return Err(trouble.into()),
             };
             let pause = self.pace.after(started.elapsed());
+            let seen = self.server_time();
             let entries = std::mem::take(&mut names);
             self.position.cursor = cursor;
             self.position.done = last;
             if !entries.is_empty() || last {
-                self.tell(Event::Batch { part: self.index, entries, position: self.position.clone() }).await?;
+                let position = self.position.clone();
+                self.tell(Event::Batch { part: self.index, entries, seen, position }).await?;
             }
             let Some((next_cursor, keys)) = page else { return Ok(()) };
             self.report.names += keys.len() as u64;
@@ -133,6 +135,11 @@ impl Walk {
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+
+    fn server_time(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.saturating_add(self.clock_ahead).unwrap_or(now)
     }
 
     async fn tell(&self, event: Event) -> Result<(), NobodyListens> {
@@ -203,7 +210,7 @@ impl Walk {
         attributes: &[Attribute],
         values: &mut std::vec::IntoIter<Value>,
     ) -> Result<(), Trouble> {
-        let now = Timestamp::now().saturating_add(self.clock_ahead).unwrap_or_else(|_| Timestamp::now());
+        let now = self.server_time();
         let mut broken = None;
         names.retain_mut(|entry| {
             let mut present = true;
