@@ -208,6 +208,13 @@ impl Work<'_> {
             );
             self.run.emit(&Record::new(Kind::Finding, "keys", Status::Denied, message).field("keys", plan.unreadable));
         }
+        if plan.deferred > 0 {
+            let message = format!(
+                "{} large keys in use just now were left for the next run: they could not be told from a replacement",
+                format_count(plan.deferred)
+            );
+            self.run.emit(&Record::new(Kind::Finding, "keys", Status::Deferred, message).field("keys", plan.deferred));
+        }
         if plan.truncated {
             let message = "the policy's max_keys was reached; there may be more".to_owned();
             self.run.emit(&Record::new(Kind::Finding, "max_keys", Status::Warning, message));

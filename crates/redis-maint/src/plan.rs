@@ -22,9 +22,11 @@ use crate::spool::Spool;
 use crate::step::{self, Step};
 use crate::trouble::Trouble;
 
-/// Values up to this many bytes are read for a digest when the idle time cannot tell whether they were replaced. A
-/// larger one that is replaced by another of exactly the same size in memory is a coincidence we accept.
+/// Values up to this many bytes are read for a digest when the idle time cannot tell whether they were replaced. Larger
+/// ones are left for the next run.
 const DIGEST_BYTES: u64 = 1024 * 1024;
+/// The same on a server that keeps no idle times (an LFU policy).
+const LARGEST_DIGEST_BYTES: u64 = 64 * 1024 * 1024;
 /// Seconds up to which an idle time is too short to tell a key from its replacement. Idle times and the time that went
 /// by are cut to whole seconds, the server's clock for them lags, and recheck allows for two seconds more: after four,
 /// a key that was replaced right after the look could pass for itself. The rest is for answers on their way.
@@ -72,6 +74,8 @@ pub struct Plan {
     pub truncated: bool,
     /// Keys whose value may not be read, so that they cannot be told from a replacement.
     pub unreadable: u64,
+    /// Large keys in use just now, which the next run may find at rest.
+    pub deferred: u64,
 }
 
 /// What a walk for this policy asks: for a deletion everything that tells a key from its replacement.
@@ -122,6 +126,7 @@ pub async fn plan(
         reports: Vec::new(),
         truncated: false,
         unreadable: 0,
+        deferred: 0,
     };
     let mut seen = Seen::default();
     let mut scan = Scan::start(parts, &ask, manners);
@@ -184,8 +189,11 @@ impl Plan {
 
     /// Adds the digests that are needed, and puts the steps into the file.
     async fn keep(&mut self, looker: &mut Node, mut steps: Vec<Step>, policy: &Policy) -> Result<(), Failure> {
+        let before = steps.len();
+        steps.retain(|step| !(is_in_doubt(step) && is_too_large(step)));
+        self.deferred += (before - steps.len()) as u64;
         let wanted: Vec<usize> =
-            steps.iter().enumerate().filter(|(_, step)| needs_digest(step)).map(|(index, _)| index).collect();
+            steps.iter().enumerate().filter(|(_, step)| is_in_doubt(step)).map(|(index, _)| index).collect();
         let mut batch = Pipeline::with_capacity(wanted.len());
         for step in wanted.iter().filter_map(|index| steps.get(*index)) {
             batch.add_command(redis::cmd("DUMP").arg(step.key_bytes()).to_owned());
@@ -242,11 +250,17 @@ impl Plan {
 
 /// Whether the idle time cannot tell the key from one that replaces it: it is not kept, or it is so short that the
 /// server's coarse clock hides what happened since.
-fn needs_digest(step: &Step) -> bool {
+fn is_in_doubt(step: &Step) -> bool {
     step.action == step::Action::Delete
         && step.rule != LEFTOVER
         && step.idle_seconds.is_none_or(|idle| idle <= DIGEST_IDLE_SECONDS)
-        && step.bytes.is_none_or(|bytes| bytes <= DIGEST_BYTES)
+}
+
+/// Whether a digest of the value would keep the server busy for too long. Where idle times are not kept at all there is
+/// nothing else to go by, so more is allowed.
+fn is_too_large(step: &Step) -> bool {
+    let most = if step.idle_seconds.is_none() { LARGEST_DIGEST_BYTES } else { DIGEST_BYTES };
+    step.bytes.is_some_and(|bytes| bytes > most)
 }
 
 impl Totals {

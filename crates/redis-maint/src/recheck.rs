@@ -30,37 +30,42 @@ const ARGUMENTS: usize = 9;
 
 /// Compares and acts on KEYS, each with nine values of ARGV, and answers one word a key: `done`, `gone`, or what is
 /// different. All names of keys are declared, no text is built into the script.
+///
+/// A command that fails (one that the user may not run, say) fails for its key alone: `failed` and what the server said.
 pub const SCRIPT: &str = r"
-local out = {}
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-for i, key in ipairs(KEYS) do
-  local a = (i - 1) * 9
+local function judge(key, a)
   local action, kind, expires, bytes, samples = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local idle, digest, ttl, tolerance = ARGV[a + 6], ARGV[a + 7], ARGV[a + 8], tonumber(ARGV[a + 9])
   local left = redis.call('PTTL', key)
-  local verdict
   if left == -2 then
-    verdict = 'gone'
+    return 'gone'
   elseif expires == 'never' and left ~= -1 then
-    verdict = 'expiry'
+    return 'expiry'
   elseif expires == 'later' and left ~= -1 and left <= tonumber(ttl) then
-    verdict = 'expiry'
+    return 'expiry'
   elseif expires ~= '' and expires ~= 'never' and expires ~= 'later' and
       (left == -1 or math.abs(math.min(now_ms + left, 253402207200999) - tonumber(expires)) > tolerance) then
-    verdict = 'expiry'
+    return 'expiry'
   elseif kind ~= '' and redis.call('TYPE', key).ok ~= kind then
-    verdict = 'type'
+    return 'type'
   elseif bytes ~= '' and redis.call('MEMORY', 'USAGE', key, 'SAMPLES', samples) ~= tonumber(bytes) then
-    verdict = 'bytes'
+    return 'bytes'
   elseif idle ~= '' and redis.call('OBJECT', 'IDLETIME', key) < tonumber(idle) then
-    verdict = 'idle'
+    return 'idle'
   elseif digest ~= '' and redis.sha1hex(redis.call('DUMP', key)) ~= digest then
-    verdict = 'value'
+    return 'value'
   elseif action == 'delete' then
-    verdict = redis.call('UNLINK', key) == 1 and 'done' or 'gone'
-  else
-    verdict = redis.call('PEXPIRE', key, ttl) == 1 and 'done' or 'gone'
+    return redis.call('UNLINK', key) == 1 and 'done' or 'gone'
+  end
+  return redis.call('PEXPIRE', key, ttl) == 1 and 'done' or 'gone'
+end
+local out = {}
+for i, key in ipairs(KEYS) do
+  local fine, verdict = pcall(judge, key, (i - 1) * 9)
+  if not fine then
+    verdict = 'failed ' .. tostring(type(verdict) == 'table' and verdict.err or verdict)
   end
   out[i] = verdict
 end
@@ -169,14 +174,22 @@ pub fn script_call(digest: &str, steps: &[Step], now: Timestamp) -> Cmd {
 pub fn script_verdicts(node: &Node, value: Value, count: usize) -> Vec<Verdict> {
     let verdicts: Option<Vec<Verdict>> = match node.sound(value) {
         Err(trouble) => return vec![Verdict::Failed(trouble); count],
-        Ok(Value::Array(items)) if items.len() == count => items.iter().map(verdict).collect(),
+        Ok(Value::Array(items)) if items.len() == count => {
+            items.iter().map(|item| verdict(item, &node.address)).collect()
+        }
         Ok(_) => None,
     };
     verdicts.unwrap_or_else(|| vec![Verdict::Failed(Trouble::answer("EVALSHA", &Value::Nil)); count])
 }
 
-fn verdict(value: &Value) -> Option<Verdict> {
-    Some(match text(value)?.as_str() {
+fn verdict(value: &Value, address: &std::sync::Arc<str>) -> Option<Verdict> {
+    let word = text(value)?;
+    if let Some(said) = word.strip_prefix("failed ") {
+        let said = said.trim_start_matches('-');
+        let (code, detail) = said.split_once(' ').unwrap_or((said, ""));
+        return Some(Verdict::Failed(Trouble::server(code, detail, address)));
+    }
+    Some(match word.as_str() {
         "done" => Verdict::Done,
         "gone" => Verdict::Gone,
         "expiry" => Verdict::Changed("its time to live"),

@@ -222,10 +222,13 @@ impl<R: Read> Source<R> {
         Ok(())
     }
 
-    /// A length that is more than the file has left is a lie.
+    /// A length that is more than the file has left: the file was cut short, or no server could have written it.
     fn check(&self, count: u64) -> Result<(), RdbError> {
         match self.total {
             Some(total) if count > total.saturating_sub(self.offset()) => {
+                if count <= super::LONGEST_NAME {
+                    return Err(RdbError::Truncated { offset: total, what: self.what.clone() });
+                }
                 Err(self.damaged(format!("a length of {count} bytes, more than the file has left")))
             }
             _ => Ok(()),
