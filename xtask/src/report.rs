@@ -135,7 +135,7 @@ impl Report {
         let entries: Vec<Entry<'_>> = records.iter().filter_map(Entry::read).collect();
         let unreadable = records.len() - entries.len();
         let (ran, changed, left) = (what_ran(&entries), what_changed(&entries), what_was_left(&entries));
-        let made: usize = changed.iter().map(|(_, changes)| changes.len()).sum();
+        let made = entries.iter().filter(|entry| is_change(entry)).count();
 
         let worst = entries.iter().map(|entry| &entry.status).min_by_key(|status| status.rank());
         let happened = !ran.is_empty() || !left.is_empty() || entries.iter().any(|entry| is_event(entry.kind));
@@ -312,7 +312,30 @@ fn what_changed(entries: &[Entry<'_>]) -> Vec<(String, Vec<Change>)> {
             None => groups.push((entry.task.to_owned(), vec![change])),
         }
     }
+    for (_, changes) in &mut groups {
+        fold(changes, MOST_CHANGES, |more| Change {
+            subject: format!("and {more} more"),
+            action: String::new(),
+            database: String::new(),
+            effect: "each in the journal".to_owned(),
+            seconds: None,
+        });
+    }
     groups
+}
+
+/// Lines of one task that are shown one by one; a cleanup may change millions of keys.
+const MOST_CHANGES: usize = 200;
+/// The same of what a person should read.
+const MOST_LEFT: usize = 500;
+
+/// Keeps the first `most` lines and one that says how many more there are.
+fn fold<T>(lines: &mut Vec<T>, most: usize, rest: impl FnOnce(String) -> T) {
+    if lines.len() > most {
+        let more = lines.len() - most;
+        lines.truncate(most);
+        lines.push(rest(format_count(more as u64)));
+    }
 }
 
 /// Records that are fine and changed nothing, as counts: `12 checks ok, 1 step gone`.
@@ -348,7 +371,16 @@ fn what_was_left(entries: &[Entry<'_>]) -> Vec<Left> {
     // A finding is there to be read, whatever its status.
     found.extend(entries.iter().filter(|entry| entry.kind == Kind::Finding && !bad(entry)));
     found.sort_by_key(|entry| entry.status.rank());
-    found.into_iter().map(left).collect()
+    let mut all: Vec<Left> = found.into_iter().map(left).collect();
+    let status = all.get(MOST_LEFT).map(|left| left.status.clone());
+    fold(&mut all, MOST_LEFT, |more| Left {
+        status: status.unwrap_or_else(|| Status::new("unknown")),
+        subject: format!("and {more} more"),
+        context: String::new(),
+        message: "each in the journal; the worst stand first".to_owned(),
+        details: Vec::new(),
+    });
+    all
 }
 
 fn left(entry: &Entry<'_>) -> Left {

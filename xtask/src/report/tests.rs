@@ -289,3 +289,14 @@ fn fields_of_the_wrong_type_cost_the_field_and_not_the_report() {
     assert!(report.lead[0].contains("not recorded"));
     assert!(report.html().contains("unknown") && report.markdown().contains("unknown"));
 }
+
+#[test]
+fn thousands_of_changes_are_counted_but_not_all_shown() {
+    let data = |key: usize| json!({"task": "cache-cleanup", "status": "ok", "message": format!("deleted {key}")});
+    let records: Vec<Value> = (0..5000)
+        .map(|key| event("redis-maint", "step", "2026-11-24T02:00:00Z", &format!("cache:{key}"), "R", &data(key)))
+        .collect();
+    let html = report(&records).html();
+    assert!(html.contains("and 4,800 more") && html.contains("5,000 changes made"), "{}", html.len());
+    assert!(html.len() < 200_000, "{}", html.len());
+}
