@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{Section, Settings};
+use crate::cancel::Cancel;
+use crate::config::{COMMON, Section, Settings};
 use crate::failure::Failure;
+use crate::guard::Guard;
 use crate::output::Format;
 use crate::record::{Kind, Record};
 use crate::run::Run;
@@ -165,6 +167,28 @@ fn show_config(settings: &Settings, format: Format, tool: &'static str) -> Exit 
     }
     let file = settings.file().map_or_else(|| "no maint.toml found".to_owned(), |path| path.display().to_string());
     run.finish(&file)
+}
+
+/// Opens a changing run with the guards of its flags and settings. A dry run changes nothing, so the window does not
+/// bind it.
+///
+/// # Errors
+/// A setting does not hold, or it is outside the window now.
+pub fn open_guard(args: &ChangeArgs, settings: &mut Settings, cancel: &Cancel) -> Result<Guard, Failure> {
+    settings.flag(&COMMON, "window", args.window.as_ref())?;
+    settings.flag(&COMMON, "max_duration", args.max_duration)?;
+    let window = settings.optional(&COMMON, "window")?;
+    let longest = settings.optional::<HumanDuration>(&COMMON, "max_duration")?.map(|duration| duration.0);
+    let window = if args.dry_run { None } else { window };
+    Guard::open(window.as_ref(), longest, cancel.clone(), jiff::Timestamp::now())
+}
+
+/// The state directory of this user.
+///
+/// # Errors
+/// There is none to be had.
+pub fn state_directory() -> Result<PathBuf, Failure> {
+    crate::state_dir::state_dir().map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Runs a future on a new runtime.

@@ -27,6 +27,7 @@ pub mod logging;
 pub mod output;
 #[cfg(feature = "postgres")]
 pub mod pg;
+pub mod plan;
 pub mod progress;
 pub mod record;
 pub mod report;

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use maint_core::failure::Failure;
-use maint_core::record::Kind;
+use maint_core::plan::step_data;
 use serde_json::Value;
 
 use crate::step::Step;
@@ -49,17 +49,7 @@ pub fn parse(text: &str, name: &str) -> Result<Vec<Step>, Failure> {
             Some(Ok(value)) => value,
             Some(Err(error)) => return Err(bad(format!("not JSON: {error}"))),
         };
-        let Some(event) = value.get("type").and_then(Value::as_str) else {
-            return Err(bad("not a record: it has no \"type\"".to_owned()));
-        };
-        let data = value.get("data").cloned().unwrap_or_default();
-        if event == Kind::Summary.event_type() {
-            let code = data.get("exit_code").and_then(Value::as_u64).unwrap_or(0);
-            if code >= 2 && steps.is_empty() {
-                let why = data.get("message").and_then(Value::as_str).unwrap_or("no message");
-                return Err(bad(format!("the plan itself failed: {why}")));
-            }
-        } else if event == Kind::Plan.event_type() {
+        if let Some(data) = step_data(value, !steps.is_empty()).map_err(bad)? {
             let step: Step =
                 serde_json::from_value(data).map_err(|error| bad(format!("not a step of a plan: {error}")))?;
             if step.schema.is_empty() || step.relation.is_empty() || step.database.is_empty() || step.oid == 0 {
@@ -72,8 +62,6 @@ pub fn parse(text: &str, name: &str) -> Result<Vec<Step>, Failure> {
             if !steps.contains(&step) {
                 steps.push(step);
             }
-        } else if !Kind::ALL.iter().any(|kind| kind.event_type() == event) {
-            return Err(bad(format!("unknown record type {event:?}")));
         }
     }
 }

@@ -1,15 +1,13 @@
 //! One function a command: configuration, guards, then inspect, plan and execute in each database.
 
 use maint_core::cancel::Cancel;
-use maint_core::cli::{ChangeArgs, block_on, common};
+use maint_core::cli::{block_on, common, open_guard, state_directory};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
-use maint_core::guard::Guard;
 use maint_core::pg::connect::Session;
 use maint_core::pg::dsn::Target;
 use maint_core::record::{Kind, Record};
 use maint_core::run::{Run, complain};
-use maint_core::state_dir;
 use maint_core::status::{Exit, Status};
 use maint_core::units::{HumanDuration, HumanRatio, HumanSize};
 
@@ -199,7 +197,7 @@ impl Work<'_> {
         foreign: bool,
         task: Task,
     ) -> Result<(), Failure> {
-        let guard = guard(&steps.change, settings, cancel)?;
+        let guard = open_guard(&steps.change, settings, cancel)?;
         let limits = self.limits(steps, settings, foreign)?;
         for target in server::targets(self.run, self.target, self.task, place.all).await? {
             if steps.change.dry_run {
@@ -275,7 +273,7 @@ impl Work<'_> {
         settings: &mut Settings,
         cancel: &Cancel,
     ) -> Result<(), Failure> {
-        let guard = guard(&args.change, settings, cancel)?;
+        let guard = open_guard(&args.change, settings, cancel)?;
         let limits = self.limits(args, settings, args.change.yes)?;
         let mut databases: Vec<String> = Vec::new();
         for step in &steps {
@@ -336,16 +334,6 @@ impl Work<'_> {
     }
 }
 
-fn guard(args: &ChangeArgs, settings: &mut Settings, cancel: &Cancel) -> Result<Guard, Failure> {
-    settings.flag(&COMMON, "window", args.window.as_ref())?;
-    settings.flag(&COMMON, "max_duration", args.max_duration)?;
-    let window = settings.optional(&COMMON, "window")?;
-    let longest = settings.optional::<HumanDuration>(&COMMON, "max_duration")?.map(|duration| duration.0);
-    // A dry run changes nothing, so it may run at any time.
-    let window = if args.dry_run { None } else { window };
-    Guard::open(window.as_ref(), longest, cancel.clone(), jiff::Timestamp::now())
-}
-
 fn reindex_policy(args: &BloatArgs, every: bool, settings: &mut Settings) -> Result<reindex_tables::Policy, Failure> {
     settings.flag(&SECTION, "bloat", args.bloat)?;
     settings.flag(&SECTION, "min_index_size", args.min_index_size)?;
@@ -360,8 +348,4 @@ fn reindex_policy(args: &BloatArgs, every: bool, settings: &mut Settings) -> Res
         bounded: false,
         cleanup_leftovers: args.cleanup_leftovers,
     })
-}
-
-fn state_directory() -> Result<std::path::PathBuf, Failure> {
-    state_dir::state_dir().map_err(|error| Failure::usage(error.to_string()))
 }

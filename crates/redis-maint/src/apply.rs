@@ -9,7 +9,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use maint_core::failure::Failure;
-use maint_core::record::Kind;
+use maint_core::plan::step_data;
 use serde_json::Value;
 
 use crate::spool::Spool;
@@ -41,24 +41,12 @@ pub fn parse(input: impl Read, name: &str) -> Result<Spool, Failure> {
             Failure::usage(format!("{name}, record {}: {why}; nothing was done", index + 1))
                 .hint("make the plan with: redis-maint cache-cleanup --policy FILE --dry-run -o ndjson")
         };
-        let mut value = value.map_err(|error| bad(format!("not JSON: {error}")))?;
-        let Some(event) = value.get("type").and_then(Value::as_str).map(str::to_owned) else {
-            return Err(bad("not a record: it has no \"type\"".to_owned()));
-        };
-        let data = value.get_mut("data").map(Value::take).unwrap_or_default();
-        if event == Kind::Summary.event_type() {
-            let code = data.get("exit_code").and_then(Value::as_u64).unwrap_or(0);
-            if code >= 2 && spool.is_empty() {
-                let why = data.get("message").and_then(Value::as_str).unwrap_or("no message");
-                return Err(bad(format!("the plan itself failed: {why}")));
-            }
-        } else if event == Kind::Plan.event_type() {
+        let value = value.map_err(|error| bad(format!("not JSON: {error}")))?;
+        if let Some(data) = step_data(value, !spool.is_empty()).map_err(bad)? {
             let step: Step =
                 serde_json::from_value(data).map_err(|error| bad(format!("not a step of a plan: {error}")))?;
             check(&step).map_err(|why| bad(why.to_owned()))?;
             spool.push(&step)?;
-        } else if !Kind::ALL.iter().any(|kind| kind.event_type() == event) {
-            return Err(bad(format!("unknown record type {event:?}")));
         }
     }
     Ok(spool)

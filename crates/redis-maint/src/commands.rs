@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use maint_core::cancel::Cancel;
-use maint_core::cli::{ChangeArgs, block_on, common};
+use maint_core::cli::{block_on, common, open_guard, state_directory};
 use maint_core::config::{COMMON, Settings};
 use maint_core::confirm::confirm;
 use maint_core::failure::Failure;
-use maint_core::guard::Guard;
 use maint_core::lock::{LockError, RunLock};
 use maint_core::record::{Kind, Record};
 use maint_core::run::{Run, complain};
@@ -177,7 +176,7 @@ impl Work<'_> {
             let what = if action == Action::Delete { "deletes keys" } else { "gives a time to live (ttl = \"...\")" };
             return Err(Failure::usage(format!("{}: no rule {what}, so there is nothing to do", path.display())));
         }
-        let guard = guard(&args.change, settings, self.cancel)?;
+        let guard = open_guard(&args.change, settings, self.cancel)?;
         let dry_run = args.change.dry_run;
         let _lock = if dry_run { None } else { Some(self.lock()?) };
         let mut topology = self.topology(Which::Primaries).await?;
@@ -322,7 +321,7 @@ impl Work<'_> {
 
     async fn apply(&self, args: &ApplyArgs, settings: &mut Settings) -> Result<(), Failure> {
         let spool = apply::read(&args.plan)?;
-        let guard = guard(&args.change, settings, self.cancel)?;
+        let guard = open_guard(&args.change, settings, self.cancel)?;
         let _lock = if args.change.dry_run { None } else { Some(self.lock()?) };
         let topology = self.topology(Which::Primaries).await?;
         let mut reader = spool.into_reader()?;
@@ -393,18 +392,4 @@ fn writable(topology: &Topology) -> Result<(), Failure> {
             .hint("give the address of the primary, or --sentinel NAME to have it found")),
         None => Ok(()),
     }
-}
-
-fn guard(args: &ChangeArgs, settings: &mut Settings, cancel: &Cancel) -> Result<Guard, Failure> {
-    settings.flag(&COMMON, "window", args.window.as_ref())?;
-    settings.flag(&COMMON, "max_duration", args.max_duration)?;
-    let window = settings.optional(&COMMON, "window")?;
-    let longest = settings.optional::<HumanDuration>(&COMMON, "max_duration")?.map(|duration| duration.0);
-    // A dry run changes nothing, so it may run at any time.
-    let window = if args.dry_run { None } else { window };
-    Guard::open(window.as_ref(), longest, cancel.clone(), jiff::Timestamp::now())
-}
-
-fn state_directory() -> Result<PathBuf, Failure> {
-    state_dir::state_dir().map_err(|error| Failure::usage(error.to_string()))
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use maint_core::cancel::Cancel;
+use maint_core::cli::state_directory;
 use maint_core::config::Settings;
 use maint_core::durable;
 use maint_core::failure::Failure;
@@ -169,7 +170,7 @@ impl Work<'_> {
                     step(action, Status::Planned, format!("{} could come back", format_bytes(bytes)));
                     continue;
                 }
-                self.run.journal_in(&super::state_directory()?)?;
+                self.run.journal_in(&state_directory()?)?;
                 let command = if action == "purge" {
                     redis::cmd("MEMORY").arg("PURGE").to_owned()
                 } else {
@@ -200,7 +201,7 @@ impl Work<'_> {
     /// One look at every server, judged against the last look of the same command.
     async fn checks(&self, task: &str) -> Result<Vec<Record>, Failure> {
         let mut topology = self.topology(Which::Primaries).await?;
-        let state_dir = super::state_directory()?;
+        let state_dir = state_directory()?;
         let mut records = Vec::new();
         for node in &mut topology.nodes {
             let now = self.look(node, &state_dir).await?;
@@ -243,7 +244,7 @@ impl Work<'_> {
             return Err(Failure::usage("--interval: shorter than 100ms measures mostly itself"));
         }
         let mut topology = self.topology(Which::Primaries).await?;
-        let state_dir = super::state_directory()?;
+        let state_dir = state_directory()?;
         let mut before: Vec<Option<Snapshot>> = Vec::new();
         for node in &mut topology.nodes {
             before.push(Some(self.look(node, &state_dir).await?));
