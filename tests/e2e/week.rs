@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use testbed::{Postgres, records, run, shared, tool};
+use testbed::{Postgres, Redis, RedisVersion, records, run, shared, tool};
 
 fn state() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -22,10 +22,23 @@ fn the_week_runs_the_built_programs_and_a_missing_one_is_never_ok() {
     let (server, url) = needy("week");
     let state = state();
     let bin = PathBuf::from(tool("pg-maint", state.path()).unwrap().get_program()).parent().unwrap().to_owned();
+    let cache = Redis::start(RedisVersion::V7_0).unwrap();
+    cache.call(&["SET", "cache:1", "x"]).unwrap();
+    cache.call(&["SET", "session:1", "x"]).unwrap();
+    cache.call(&["SET", "user:1", "x"]).unwrap();
+    let policy = state.path().join("policy.toml");
+    let rules = "[[rule]]\nmatch = \"cache:*\"\n[[rule]]\nmatch = \"session:*\"\nttl = \"1h\"\n";
+    std::fs::write(&policy, rules).unwrap();
+    let config = state.path().join("maint.toml");
+    let text = format!("[redis-maint]\ncleanup_policy = {policy:?}\nexpire_policy = {policy:?}\n");
+    std::fs::write(&config, text).unwrap();
     let week = |args: &[&str]| {
         let mut command = tool("xtask", state.path()).unwrap();
         run(command
             .env("DATABASE_URL", &url)
+            .env("REDIS_URL", cache.url())
+            .arg("--config")
+            .arg(&config)
             .args(["weekly", "--day", "tuesday", "-o", "ndjson", "--bin-dir"])
             .arg(&bin)
             .args(args))
@@ -41,6 +54,10 @@ fn the_week_runs_the_built_programs_and_a_missing_one_is_never_ok() {
     let step =
         |subject: &str| all.iter().find(|r| r["subject"] == subject).unwrap()["data"]["status"].as_str().unwrap();
     assert_eq!(step("tuesday/pg-maint vacuum-analyze"), "ok");
+    assert_eq!(step("tuesday/redis-maint cache-cleanup"), "ok");
+    assert_eq!(step("tuesday/redis-maint expire-keys"), "ok");
+    assert_eq!(cache.dbsize().unwrap(), 2);
+    assert!(cache.call(&["TTL", "session:1"]).unwrap().int().unwrap() > 3000);
     assert_eq!(step("tuesday/backup-tool validate-backups"), "not-built");
     assert!(
         all.iter().any(|r| r["subject"] == "public.t" && r["data"]["action"] == "vacuum"),

@@ -1,292 +1,333 @@
-//! Snapshot files (RDB), read without a server: versions 1 to 13 of Redis, and version 80 of Valkey.
+//! Snapshot files (RDB), read without a server.
 //!
-//! A file is read once, front to back, so that it may come from a pipe. Values are walked over, not kept: memory does not
-//! grow with the file nor with its largest value. Nothing is skipped in silence: an opcode or type that is not known ends
-//! the reading with its name and place, because behind it nothing could be trusted. The checksum is always verified.
+//! [`Scanner`] goes over a file once, front to back, and yields one [`Entry`] per key: what a walk over a live server
+//! would have told, at none of its cost. Values are measured, never kept, so the largest value does not decide how much
+//! memory a scan takes. It refuses what it does not know, by name and place: a scanner that passes over an unknown part
+//! reports numbers that are wrong without saying so. The checksum is always verified.
 //!
-//! The format is that of `src/rdb.c` and `src/rdb.h` of both servers. The bytes that a key will take are computed, as Redis
-//! 7.0 with jemalloc counts them in MEMORY USAGE ([`size`]).
+//! - `source`: the bytes, the position, the checksum
+//! - `text`, `lzf`: lengths, strings, compression
+//! - `value`, `packed`, `stream`, `module`: the types of values
+//! - `size`, `radix`: what a value takes in memory once it is loaded
+//! - `error`: what can go wrong, and where
+//! - `summary`: what is known of the file as a whole
+
+mod error;
+mod lzf;
+mod module;
+mod packed;
+mod radix;
+mod size;
+mod source;
+mod stream;
+mod summary;
+mod text;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Read;
 
 use jiff::Timestamp;
 
-use crate::entry::{Entry, Expiry, KeyType};
+use crate::entry::{Entry, Expiry};
 
-mod lzf;
-pub mod size;
-mod source;
-mod value;
+pub use error::RdbError;
+pub use size::Allocator;
+pub use summary::{Auxiliary, Checksum, Database, Producer, Summary};
 
-pub use source::RdbError;
-use source::Source;
+use error::Place;
+use size::{Generation, Model};
+use source::{Fault, Outcome, Source};
+use text::{NAME_LIMIT, Scratch};
 
-/// The family that wrote a file: they use some numbers for different things.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Redis, and Valkey up to 8.
-    Redis,
-    /// Valkey from 9 on.
-    Valkey,
+#[derive(PartialEq, Eq)]
+enum State {
+    Reading,
+    Finished,
+    Failed,
 }
 
-/// Whether the file is what was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checksum {
-    /// The end was not reached yet.
-    NotReached,
-    /// It fits.
-    Verified,
-    /// The server was told not to write one (`rdbchecksum no`).
-    Disabled,
-    /// The version is too old to have one (before 5).
-    None,
+/// What was told of the next key before its type.
+#[derive(Default)]
+struct Attributes {
+    expiry: Option<Timestamp>,
+    idle_seconds: Option<u64>,
+    frequency: Option<u8>,
 }
 
-/// What a file says of itself, and what was found in it.
-#[derive(Debug, Clone)]
-pub struct Summary {
-    /// The version of the format.
-    pub version: u32,
-    /// Who wrote it.
-    pub family: Family,
-    /// What it says of its server: `redis-ver`, `ctime`, `used-mem`, ...
-    pub aux: Vec<(String, String)>,
-    /// Keys.
-    pub keys: u64,
-    /// Keys among them whose time was over when the file was written (`ctime`), or at the moment given.
-    pub expired: u64,
-    /// Fields of hashes with a time to live of their own.
-    pub expiring_fields: u64,
-    /// Libraries of functions.
-    pub functions: u64,
-    /// Values of modules, whose size is not known.
-    pub module_values: u64,
-    /// Whether the checksum fits.
-    pub checksum: Checksum,
-    /// Bytes read.
-    pub bytes: u64,
-}
-
-/// Reads a file key by key.
+/// A scan over one snapshot.
 pub struct Scanner<R> {
     source: Source<R>,
+    scratch: Scratch,
     summary: Summary,
-    now: Timestamp,
-    db: u32,
-    done: bool,
+    model: Model,
+    place: Place,
+    state: State,
+    database: u32,
 }
-
-mod opcode {
-    pub(super) const KEY_META_OR_SLOT_IMPORT: u8 = 243;
-    pub(super) const SLOT_INFO: u8 = 244;
-    pub(super) const FUNCTION2: u8 = 245;
-    pub(super) const FUNCTION_PRE_GA: u8 = 246;
-    pub(super) const MODULE_AUX: u8 = 247;
-    pub(super) const IDLE: u8 = 248;
-    pub(super) const FREQ: u8 = 249;
-    pub(super) const AUX: u8 = 250;
-    pub(super) const RESIZE_DB: u8 = 251;
-    pub(super) const EXPIRE_TIME_MS: u8 = 252;
-    pub(super) const EXPIRE_TIME: u8 = 253;
-    pub(super) const SELECT_DB: u8 = 254;
-    pub(super) const EOF: u8 = 255;
-}
-
-/// Names of keys and fields of the header are kept whole; longer ones than a server allows are damage.
-const LONGEST_NAME: u64 = 512 * 1024 * 1024;
-/// Bytes of a field of the header that are kept.
-const LONGEST_AUX: u64 = 64 * 1024;
 
 impl<R: Read> Scanner<R> {
-    /// Reads the header. `total` is the size of the file where it is known: no length in it may be larger. Keys are
-    /// judged as expired at `now`, or at the time that the file names as its own.
-    ///
-    /// # Errors
-    /// It is no snapshot, or one of a version that is not known.
-    pub fn open(input: R, total: Option<u64>, now: Timestamp) -> Result<Self, RdbError> {
-        let mut source = Source::new(input, total);
-        let mut header = [0; 9];
-        "the header".clone_into(&mut source.what);
-        source.exact(&mut header)?;
-        let text = std::str::from_utf8(&header).unwrap_or_default();
-        let (family, digits) = match (text.strip_prefix("REDIS"), text.strip_prefix("VALKEY")) {
-            (Some(digits), _) => (Family::Redis, digits),
-            (_, Some(digits)) => (Family::Valkey, digits),
-            _ => return Err(RdbError::NotASnapshot),
+    /// Starts a scan: checks what the input is. `total_bytes` is its length, where it is known; with it, a length that
+    /// cannot be true is found as soon as it is read. There is no need to buffer the input.
+    pub fn open(input: R, total_bytes: Option<u64>) -> Result<Self, RdbError> {
+        let mut scanner = Scanner {
+            source: Source::new(input, total_bytes),
+            scratch: Scratch::default(),
+            summary: Summary::default(),
+            model: Model { allocator: Allocator::Bundled, generation: Generation::V70, name: 0, expiring: false },
+            place: Place::Header,
+            state: State::Reading,
+            database: 0,
         };
-        let version: u32 = digits.parse().map_err(|_| RdbError::NotASnapshot)?;
-        let known = match family {
-            Family::Redis => (1..=13).contains(&version),
-            Family::Valkey => version == 80,
-        };
-        if !known {
-            return Err(RdbError::Version { text: text.to_owned() });
+        match scanner.header() {
+            Ok(Ok(())) => Ok(scanner),
+            Ok(Err(error)) => Err(error),
+            Err(fault) => Err(scanner.explain(fault)),
         }
-        let summary = Summary {
-            version,
-            family,
-            aux: Vec::new(),
-            keys: 0,
-            expired: 0,
-            expiring_fields: 0,
-            functions: 0,
-            module_values: 0,
-            checksum: Checksum::NotReached,
-            bytes: 0,
-        };
-        Ok(Scanner { source, summary, now, db: 0, done: false })
     }
 
-    /// What was found so far.
+    /// Judges expiry as of this moment instead of the one at which the file was written.
+    #[must_use]
+    pub fn judged_at(mut self, now: Timestamp) -> Self {
+        self.summary.now = Some(now);
+        self
+    }
+
+    /// Estimates memory for this allocator. Without it, a file of Redis 6.0.16 or 7.0.15, which Debian and Ubuntu packaged
+    /// for years, is taken to be theirs with the system's allocator, and any other to have the one from the sources.
+    #[must_use]
+    pub fn with_allocator(mut self, allocator: Allocator) -> Self {
+        self.summary.allocator = Some(allocator);
+        self.model.allocator = allocator;
+        self
+    }
+
+    /// What is known of the file so far; all of it once [`Scanner::next_key`] returned `None`.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// The next key; none when the file is read to its end and its checksum fits.
-    ///
-    /// # Errors
-    /// The file is cut short, damaged, or holds something that is not known.
+    /// The next key, in the file's order. Keys that are expired already are yielded too: `None` only comes after
+    /// the end of the file was reached and its checksum found right.
     pub fn next_key(&mut self) -> Result<Option<Entry>, RdbError> {
-        let mut expiry = Expiry::Never;
-        let (mut idle, mut frequency) = (None, None);
-        while !self.done {
-            "the next entry".clone_into(&mut self.source.what);
-            let code = self.source.byte()?;
-            match code {
-                opcode::EXPIRE_TIME_MS => expiry = self.moment_ms()?,
-                opcode::EXPIRE_TIME => {
-                    let seconds = i32::from_le_bytes(self.source.array()?);
-                    expiry = Timestamp::from_second(i64::from(seconds)).map_or(Expiry::Never, Expiry::At);
-                }
-                opcode::IDLE => idle = Some(self.source.plain_length()?),
-                opcode::FREQ => frequency = Some(self.source.byte()?),
-                opcode::SELECT_DB => {
-                    let db = self.source.plain_length()?;
-                    self.db = u32::try_from(db).map_err(|_| self.source.damaged("a database number beyond all"))?;
-                }
-                opcode::RESIZE_DB => self.lengths(2)?,
-                opcode::SLOT_INFO => self.lengths(3)?,
-                opcode::AUX => self.aux()?,
-                opcode::FUNCTION2 => {
-                    self.summary.functions += 1;
-                    self.source.skip_string()?;
-                }
-                opcode::MODULE_AUX => {
-                    self.lengths(1)?;
-                    value::skip_module(&mut self.source)?;
-                }
-                opcode::KEY_META_OR_SLOT_IMPORT if self.summary.family == Family::Valkey => {
-                    self.source.skip_string()?;
-                    let ranges = self.source.plain_length()?;
-                    for _ in 0..ranges {
-                        self.lengths(2)?;
-                    }
-                }
-                opcode::KEY_META_OR_SLOT_IMPORT => {
-                    let classes = self.source.plain_length()?;
-                    for _ in 0..classes {
-                        let _: [u8; 4] = self.source.array()?;
-                        value::skip_module(&mut self.source)?;
-                    }
-                }
-                opcode::FUNCTION_PRE_GA => {
-                    return Err(self.source.unknown("functions in the format of a release candidate of 7.0", code));
-                }
-                opcode::EOF => self.end()?,
-                kind => return self.key(kind, expiry, idle, frequency).map(Some),
+        match self.state {
+            State::Reading => {}
+            State::Finished => return Ok(None),
+            State::Failed => return Err(RdbError::Failed),
+        }
+        let outcome = match self.step() {
+            Ok(Some(entry)) => Ok(Some(entry)),
+            Ok(None) => self.finish(),
+            Err(fault) => Err(self.explain(fault)),
+        };
+        self.summary.bytes_read = self.source.offset();
+        match &outcome {
+            Ok(Some(_)) => {}
+            Ok(None) => self.state = State::Finished,
+            Err(_) => self.state = State::Failed,
+        }
+        outcome
+    }
+
+    fn explain(&self, fault: Fault) -> RdbError {
+        RdbError::explain(fault, &self.place, self.source.arrived())
+    }
+
+    fn header(&mut self) -> Outcome<Result<(), RdbError>> {
+        let head: [u8; 9] = self.source.array()?;
+        let (producer, version) = match &head {
+            [b'R', b'E', b'D', b'I', b'S', version @ ..] => (Producer::Redis, &version[..]),
+            [b'V', b'A', b'L', b'K', b'E', b'Y', version @ ..] => (Producer::Valkey, &version[..]),
+            _ => return Ok(Err(RdbError::NotASnapshot { found: String::from_utf8_lossy(&head).into_owned() })),
+        };
+        let number = version
+            .iter()
+            .try_fold(0u32, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0')));
+        match (producer, number) {
+            (Producer::Redis, Some(number @ 1..=13)) | (Producer::Valkey, Some(number @ 80)) => {
+                self.summary.producer = producer;
+                self.summary.version = number;
+                self.model.generation = match (producer, number) {
+                    (Producer::Valkey, _) => Generation::Valkey9,
+                    (Producer::Redis, 11..) => Generation::V72,
+                    _ => Generation::V70,
+                };
+                self.place = Place::Between;
+                Ok(Ok(()))
+            }
+            _ => {
+                let version = String::from_utf8_lossy(version).into_owned();
+                Ok(Err(RdbError::UnknownVersion { producer, version }))
             }
         }
-        Ok(None)
     }
 
-    fn lengths(&mut self, count: usize) -> Result<(), RdbError> {
-        for _ in 0..count {
-            self.source.plain_length()?;
+    /// Goes on to the next key, or to the end mark.
+    fn step(&mut self) -> Outcome<Option<Entry>> {
+        self.place = Place::Between;
+        let mut attributes = Attributes::default();
+        loop {
+            let at = self.source.offset();
+            let code = self.source.byte()?;
+            match code {
+                255 => return Ok(None),
+                252 => attributes.expiry = Some(milliseconds(i64::from_le_bytes(self.source.array()?))),
+                253 => {
+                    let seconds = i32::from_le_bytes(self.source.array()?);
+                    attributes.expiry = Some(milliseconds(i64::from(seconds) * 1000));
+                }
+                248 => attributes.idle_seconds = Some(self.source.number()?),
+                249 => attributes.frequency = Some(self.source.byte()?),
+                243..=254 => self.part(at, code)?,
+                6 => return Err(Fault::Unreadable { at, what: "a module's value in the form before Redis 4.0" }),
+                _ => return self.key(at, code, &attributes).map(Some),
+            }
+        }
+    }
+
+    /// A part of the file that is no key.
+    fn part(&mut self, at: u64, code: u8) -> Outcome<()> {
+        match code {
+            254 => {
+                let number = self.source.number()?;
+                match u32::try_from(number) {
+                    Ok(number) if i32::try_from(number).is_ok() => self.database = number,
+                    _ => return Err(Fault::Bad { at, what: "no server has a database of such a number" }),
+                }
+                self.summary.database(self.database);
+            }
+            251 => {
+                let (keys, expiring) = (self.source.number()?, self.source.number()?);
+                let database = self.summary.database(self.database);
+                database.keys_hint = Some(keys);
+                database.expiring_hint = Some(expiring);
+            }
+            250 => self.auxiliary()?,
+            247 => {
+                self.source.number()?;
+                let at = self.source.offset();
+                if self.source.number()? != 2 {
+                    return Err(Fault::Bad { at, what: "a module's data does not say when it is to be loaded" });
+                }
+                self.source.number()?;
+                self.source.skip_module_value()?;
+                self.summary.module_data += 1;
+            }
+            246 => {
+                return Err(Fault::Unreadable { at, what: "a function in the form before the release of Redis 7.0" });
+            }
+            245 => {
+                self.source.measure()?;
+                self.summary.functions += 1;
+            }
+            244 => {
+                for _ in 0..3 {
+                    self.source.number()?;
+                }
+            }
+            243 if self.summary.producer == Producer::Valkey => {
+                self.source.measure()?;
+                for _ in 0..self.source.count()? {
+                    self.source.number()?;
+                    self.source.number()?;
+                }
+                self.summary.slot_imports += 1;
+            }
+            243 if self.summary.version >= 13 => {
+                for _ in 0..self.source.count()? {
+                    self.source.skip(4)?;
+                    self.source.skip_module_value()?;
+                }
+                self.summary.keys_with_metadata += 1;
+            }
+            _ => return Err(Fault::Unknown { at, what: "part", code: u64::from(code) }),
         }
         Ok(())
     }
 
-    fn moment_ms(&mut self) -> Result<Expiry, RdbError> {
-        let ms = i64::from_le_bytes(self.source.array()?);
-        // A moment that no calendar has is so far away that it never comes, or long past.
-        let clamped = ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
-        Ok(Timestamp::from_millisecond(clamped).map_or(Expiry::Never, Expiry::At))
-    }
-
-    fn aux(&mut self) -> Result<(), RdbError> {
-        let name = self.source.short_text(LONGEST_AUX)?;
-        let value = self.source.short_text(LONGEST_AUX)?;
-        if name == "ctime"
-            && let Some(at) = value.parse().ok().and_then(|at| Timestamp::from_second(at).ok())
-        {
-            self.now = at;
+    fn auxiliary(&mut self) -> Outcome<()> {
+        let name = self.source.string(summary::AUXILIARY_NAME)?;
+        let name = String::from_utf8_lossy(&name).into_owned();
+        // Until version 9 the text of each script in the cache stood here.
+        if name == "lua" {
+            self.source.measure()?;
+            self.summary.scripts += 1;
+            return Ok(());
         }
-        if self.summary.aux.len() < 64 {
-            self.summary.aux.push((name, value));
+        let value = self.source.string(summary::AUXILIARY_VALUE)?;
+        let value = String::from_utf8_lossy(&value).into_owned();
+        match name.as_str() {
+            "ctime" => {
+                let written = value.parse::<i64>().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+                self.summary.written = written;
+                self.summary.now = self.summary.now.or(written);
+            }
+            "redis-ver" | "valkey-ver" => self.server(&name, &value),
+            _ => {}
         }
+        self.summary.auxiliary(name, value);
         Ok(())
     }
 
-    fn key(
-        &mut self,
-        kind: u8,
-        expiry: Expiry,
-        idle_seconds: Option<u64>,
-        frequency: Option<u8>,
-    ) -> Result<Entry, RdbError> {
-        "the name of a key".clone_into(&mut self.source.what);
-        let at = self.source.offset().saturating_sub(1);
-        if !value::is_known(kind, self.summary.family) {
-            return Err(RdbError::Unknown { what: "type".to_owned(), code: kind, offset: at });
+    /// Fits the memory model to the server that wrote the file.
+    fn server(&mut self, name: &str, version: &str) {
+        if name == "redis-ver" && version.split('.').next().and_then(|major| major.parse().ok()) >= Some(8u32) {
+            self.model.generation = Generation::V80;
         }
-        let key = self.source.string(LONGEST_NAME)?;
-        self.source.what = format!("the value of key {}", shortened(&key));
-        let walked = value::walk(&mut self.source, kind, self.summary.family)?;
-        self.summary.keys += 1;
-        self.summary.expiring_fields += walked.expiring_fields;
-        self.summary.module_values += u64::from(matches!(walked.kind, KeyType::Module(_)));
-        self.summary.expired += u64::from(matches!(expiry, Expiry::At(moment) if moment <= self.now));
-        let bytes = walked.bytes.map(|bytes| bytes + size::key(key.len() as u64));
+        if self.summary.allocator.is_none() && matches!(version, "6.0.16" | "7.0.15") {
+            self.model.allocator = Allocator::System;
+        }
+    }
+
+    fn key(&mut self, at: u64, code: u8, attributes: &Attributes) -> Outcome<Entry> {
+        self.place = Place::Name;
+        let name = self.source.string(NAME_LIMIT)?;
+        self.model.name = name.len() as u64;
+        self.model.expiring = attributes.expiry.is_some();
+        self.place = Place::Value(name);
+        let value = value::load(&mut self.source, &mut self.scratch, self.model, self.summary.producer, (at, code))?;
+        let Place::Value(name) = std::mem::replace(&mut self.place, Place::Between) else {
+            return self.source.bad("a value ends outside of a key");
+        };
+        self.summary.count(self.database, attributes.expiry, value.field_expiries);
+        let bytes = value.bytes.map(|bytes| bytes.saturating_add(self.model.key()));
         Ok(Entry {
-            db: self.db,
-            key,
-            kind: Some(walked.kind),
-            encoding: walked.encoding.map(str::to_owned),
+            db: self.database,
+            key: name,
+            kind: Some(value.kind),
+            encoding: value.encoding.map(str::to_owned),
             bytes,
-            length: walked.length,
-            expiry: Some(expiry),
-            idle_seconds,
-            frequency,
+            length: value.length,
+            expiry: Some(attributes.expiry.map_or(Expiry::Never, Expiry::At)),
+            idle_seconds: attributes.idle_seconds,
+            frequency: attributes.frequency,
         })
     }
 
-    fn end(&mut self) -> Result<(), RdbError> {
-        self.done = true;
-        let computed = self.source.checksum();
-        if self.summary.version < 5 {
-            self.summary.checksum = Checksum::None;
+    /// Behind the end mark: the checksum, and whatever follows it.
+    fn finish(&mut self) -> Result<Option<Entry>, RdbError> {
+        self.place = Place::Trailer;
+        let found = self.source.checksum();
+        // Before version 5 there was none.
+        let checksum = if self.summary.producer == Producer::Redis && self.summary.version < 5 {
+            Checksum::Absent
         } else {
-            "the checksum".clone_into(&mut self.source.what);
-            let stored = u64::from_le_bytes(self.source.array()?);
-            self.summary.checksum = match stored {
+            let stored = self.source.array().map_err(|fault| self.explain(fault))?;
+            match u64::from_le_bytes(stored) {
                 0 => Checksum::Disabled,
-                stored if stored == computed => Checksum::Verified,
-                stored => return Err(RdbError::Checksum { stored, computed, bytes: self.source.offset() }),
-            };
-        }
-        self.summary.bytes = self.source.offset();
-        if !self.source.is_at_end()? {
-            return Err(RdbError::Trailing { offset: self.summary.bytes });
-        }
-        Ok(())
+                expected if expected == found => Checksum::Verified,
+                expected => return Err(RdbError::Checksum { expected, found }),
+            }
+        };
+        self.summary.trailing_bytes = self.source.drain().map_err(|fault| self.explain(fault))?;
+        self.summary.checksum = checksum;
+        Ok(None)
     }
 }
 
-fn shortened(key: &[u8]) -> String {
-    let shown = crate::key::subject(key.get(..60).unwrap_or(key));
-    if key.len() > 60 { format!("{shown}...") } else { shown }
+/// A moment in milliseconds since 1970; one that no calendar has becomes the nearest one that it has.
+fn milliseconds(value: i64) -> Timestamp {
+    Timestamp::from_millisecond(value).unwrap_or(if value < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
-
-#[cfg(test)]
-mod tests;

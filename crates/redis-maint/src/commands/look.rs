@@ -375,7 +375,7 @@ pub(super) fn rdb(
     // A file that is damaged is no more than what was read of it so far.
     let damaged = |error: crate::rdb::RdbError| Failure::critical(format!("{name}: {error}"));
     let now = Timestamp::now();
-    let mut scanner = crate::rdb::Scanner::open(input, total, now).map_err(damaged)?;
+    let mut scanner = crate::rdb::Scanner::open(input, total).map_err(damaged)?;
     let glob = args.pattern.as_ref().map(|pattern| Glob::new(pattern.as_bytes()));
     let mut analysis = Analysis::new(analysis_settings(args.top, settings)?);
     while let Some(entry) = scanner.next_key().map_err(damaged)? {
@@ -408,42 +408,48 @@ pub(super) fn rdb(
 /// What a snapshot says of itself.
 fn snapshot_record(name: &str, summary: &crate::rdb::Summary) -> Record {
     use crate::rdb::Checksum;
-    let (status, checksum) = match summary.checksum {
+    let (mut status, checksum) = match summary.checksum {
         Checksum::Verified => (Status::Ok, "checksum verified"),
         Checksum::Disabled => (Status::Warning, "written without a checksum: damage would not be seen"),
-        Checksum::None => (Status::Warning, "too old to have a checksum: damage would not be seen"),
-        Checksum::NotReached => (Status::Unknown, "not read to its end"),
+        Checksum::Absent => (Status::Warning, "too old to have a checksum: damage would not be seen"),
+        Checksum::Pending => (Status::Unknown, "not read to its end"),
     };
     let mut message = format!(
-        "{} keys in {}, format {:?} {}, {checksum}",
+        "{} keys in {}, format {} {}, {checksum}",
         format_count(summary.keys),
-        format_bytes(summary.bytes),
-        summary.family,
+        format_bytes(summary.bytes_read),
+        summary.producer,
         summary.version
     );
     for (count, what) in [
         (summary.expired, "were past their time when it was written"),
         (summary.expiring_fields, "fields of hashes may expire on their own"),
-        (summary.module_values, "values of modules, of unknown size"),
+        (summary.module_data, "pieces of data of modules"),
         (summary.functions, "libraries of functions"),
     ] {
         if count > 0 {
             message += &format!(", {} {what}", format_count(count));
         }
     }
+    // redis-cli --rdb - lets the forty bytes through with which a primary marks the end.
+    if summary.trailing_bytes > 0 && summary.trailing_bytes != 40 {
+        if status == Status::Ok {
+            status = Status::Warning;
+        }
+        message += &format!(", {} bytes behind its end", format_count(summary.trailing_bytes));
+    }
     let mut record = Record::new(Kind::Check, name, status, message)
         .label("section", "snapshot")
         .field("keys", summary.keys)
+        .field("expiring_keys", summary.expiring)
         .field("expired_keys", summary.expired)
         .field("expiring_fields", summary.expiring_fields)
-        .field("module_values", summary.module_values)
         .field("functions", summary.functions)
-        .field("size_bytes", summary.bytes)
+        .field("size_bytes", summary.bytes_read)
+        .field("trailing_bytes", summary.trailing_bytes)
         .field("format_version", summary.version);
-    for (name, value) in &summary.aux {
-        if name == "redis-ver" || name == "valkey-ver" {
-            record = record.label("written_by", format!("{} {value}", name.trim_end_matches("-ver")));
-        }
+    for field in summary.auxiliaries.iter().filter(|field| field.name == "redis-ver" || field.name == "valkey-ver") {
+        record = record.label("written_by", format!("{} {}", field.name.trim_end_matches("-ver"), field.value));
     }
     record
 }

@@ -1,53 +1,82 @@
-//! Unpacks LZF, the compression of strings in snapshots.
-//!
-//! The format (LibLZF): a control byte below 32 is followed by that many bytes and one more as they are; any other is a
-//! copy of earlier output, its three upper bits the length less two (7: another byte of length follows), the lower five
-//! and the next byte the distance less one.
+//! LZF, the compression of long strings in a snapshot. The stream is a row of blocks: a control byte below 32 stands
+//! before one more literal bytes than it says; any other one copies from what was already written, the length in its
+//! upper three bits (7 = one more byte of length follows), the distance in the lower five and one more byte.
+//! Format: the LibLZF documentation by Marc Lehmann.
 
-/// The first `wanted` bytes of the text, or all of it when it is shorter; none when the packed bytes make no sense.
-pub(super) fn unpack(packed: &[u8], wanted: usize) -> Option<Vec<u8>> {
-    let mut text: Vec<u8> = Vec::with_capacity(wanted.min(packed.len().saturating_mul(4)));
-    let mut rest = packed.iter().copied();
-    while text.len() < wanted {
-        let Some(control) = rest.next() else { break };
+/// Why a compressed string cannot be read.
+pub(super) const BROKEN: &str = "a compressed string does not unpack";
+
+/// Unpacks `input` until it ends or `limit` bytes were written, and appends to `output`, which must be empty. Memory
+/// grows with what is really written, never with a promised length.
+pub(super) fn unpack(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), &'static str> {
+    let mut rest = input;
+    while let Some((&control, after)) = rest.split_first() {
         if control < 32 {
-            for _ in 0..=control {
-                text.push(rest.next()?);
+            let (literal, after) = after.split_at_checked(usize::from(control) + 1).ok_or(BROKEN)?;
+            output.extend_from_slice(literal);
+            rest = after;
+        } else {
+            let mut length = usize::from(control >> 5) + 2;
+            let mut after = after;
+            if length == 9 {
+                let (&more, tail) = after.split_first().ok_or(BROKEN)?;
+                length += usize::from(more);
+                after = tail;
             }
-            continue;
+            let (&low, tail) = after.split_first().ok_or(BROKEN)?;
+            rest = tail;
+            let distance = (usize::from(control & 31) << 8) + usize::from(low) + 1;
+            let from = output.len().checked_sub(distance).ok_or(BROKEN)?;
+            if distance >= length {
+                output.extend_from_within(from..from + length);
+            } else {
+                // The copy overlaps what it writes: it repeats the last `distance` bytes.
+                for at in from..from + length {
+                    let byte = output.get(at).copied().ok_or(BROKEN)?;
+                    output.push(byte);
+                }
+            }
         }
-        let mut length = usize::from(control >> 5);
-        if length == 7 {
-            length += usize::from(rest.next()?);
-        }
-        let distance = (usize::from(control & 31) << 8 | usize::from(rest.next()?)) + 1;
-        let from = text.len().checked_sub(distance)?;
-        // The copy may overlap what it makes.
-        for at in from..from + length + 2 {
-            text.push(text.get(at).copied()?);
+        if output.len() >= limit {
+            let exact = rest.is_empty() && output.len() == limit;
+            output.truncate(limit);
+            return if exact { Ok(()) } else { Err(BROKEN) };
         }
     }
-    text.truncate(wanted);
-    Some(text)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn copies_may_overlap_what_they_make() {
-        // "a", then 10 bytes from one back.
-        assert_eq!(unpack(&[0, b'a', 7 << 5, 1, 0], 100).unwrap(), b"aaaaaaaaaaa");
-        assert_eq!(unpack(&[2, b'a', b'b', b'c', 1 << 5, 2], 100).unwrap(), b"abcabc");
-        assert_eq!(unpack(&[2, b'a', b'b', b'c', 1 << 5, 2], 4).unwrap(), b"abca");
+    fn unpacked(input: &[u8], limit: usize) -> Result<Vec<u8>, &'static str> {
+        let mut output = Vec::new();
+        unpack(input, &mut output, limit).map(|()| output)
     }
 
     #[test]
-    fn nonsense_is_refused() {
-        assert_eq!(unpack(&[1 << 5, 0], 10), None, "a copy from before the beginning");
-        assert_eq!(unpack(&[5, b'a'], 10), None, "cut short");
-        assert_eq!(unpack(&[0, b'a', 7 << 5], 10), None, "no length");
-        assert_eq!(unpack(&[], 10).unwrap(), b"");
+    fn literals_and_copies_are_put_together() {
+        assert_eq!(unpacked(&[2, b'a', b'b', b'c', 0x20, 2], 100).unwrap(), b"abcabc");
+        assert_eq!(unpacked(&[0, b'x', 0xE0, 0, 0], 100).unwrap(), b"xxxxxxxxxx", "a copy may overlap itself");
+        assert_eq!(unpacked(&[], 100).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_copy_from_before_the_start_is_refused() {
+        assert!(unpacked(&[0, b'x', 0x20, 1], 100).is_err());
+        assert!(unpacked(&[0x20, 0], 100).is_err());
+    }
+
+    #[test]
+    fn a_block_that_is_cut_off_is_refused() {
+        for cut in [&[5u8, b'a'][..], &[0, b'x', 0xE0], &[0, b'x', 0xE0, 0], &[0, b'x', 0x20]] {
+            assert!(unpacked(cut, 100).is_err(), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_was_promised_is_refused_and_never_kept() {
+        assert!(unpacked(&[0, b'x', 0xE0, 255, 0, 0, b'y'], 20).is_err());
     }
 }

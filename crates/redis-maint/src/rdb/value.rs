@@ -1,339 +1,371 @@
-//! Values: walked over in the form of the file, and described by what they will be on a server that loads them.
+//! Values by their type. Each is passed over once, and what the loading server would make of it is worked out on the
+//! way: which encoding it would choose, and what that takes. Where the choice hangs on the server's configuration, its
+//! defaults are taken. Types: `rdb.h` of Redis 8.6 and of Valkey 9.
 
 use std::io::Read;
 
-use super::Family;
-use super::size;
-use super::source::{RdbError, Source, Text};
 use crate::entry::KeyType;
 
-/// What a value is.
-#[derive(Debug)]
-pub(super) struct Walked {
+use super::packed::{self, Element, LISTPACK_FRAME};
+use super::size::{Generation, Model, Sum, slots, slots_while_loading};
+use super::source::{Fault, Outcome, Source};
+use super::stream;
+use super::text::{Blob, Piece, Scratch};
+use super::{Producer, module};
+
+/// Up to so many fields a hash is a listpack (`hash-max-listpack-entries`).
+const HASH_ENTRIES: u64 = 512;
+/// Up to so many members a sorted set, or from 7.2 on a set, is a listpack.
+const SET_ENTRIES: u64 = 128;
+/// Up to so many integers a set is an intset (`set-max-intset-entries`).
+const INTSET_ENTRIES: u64 = 512;
+/// Up to so many bytes an element may stand in a listpack.
+const LISTPACK_VALUE: u64 = 64;
+/// Up to so many bytes a node of a list holds (`list-max-listpack-size -2`).
+const LIST_NODE: u64 = 8192;
+
+/// What is known of a value once it was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Value {
     pub(super) kind: KeyType,
     pub(super) encoding: Option<&'static str>,
     pub(super) length: Option<u64>,
-    /// Bytes of memory without the key; none where a module alone knows.
+    /// Without what the key takes.
     pub(super) bytes: Option<u64>,
-    pub(super) expiring_fields: u64,
+    /// Fields of a hash that have a time to live of their own.
+    pub(super) field_expiries: u64,
 }
 
-impl Walked {
-    fn new(kind: KeyType, encoding: &'static str, length: u64, bytes: u64) -> Self {
-        Walked { kind, encoding: Some(encoding), length: Some(length), bytes: Some(bytes), expiring_fields: 0 }
+impl Value {
+    fn new(kind: KeyType, encoding: &'static str, length: impl Into<Option<u64>>, bytes: u64) -> Self {
+        Value { kind, encoding: Some(encoding), length: length.into(), bytes: Some(bytes), field_expiries: 0 }
     }
 }
 
-/// The numbers of the types (`RDB_TYPE_*`).
-mod code {
-    pub(super) const STRING: u8 = 0;
-    pub(super) const LIST: u8 = 1;
-    pub(super) const SET: u8 = 2;
-    pub(super) const ZSET: u8 = 3;
-    pub(super) const HASH: u8 = 4;
-    pub(super) const ZSET_2: u8 = 5;
-    pub(super) const MODULE_2: u8 = 7;
-    pub(super) const HASH_ZIPMAP: u8 = 9;
-    pub(super) const LIST_ZIPLIST: u8 = 10;
-    pub(super) const SET_INTSET: u8 = 11;
-    pub(super) const ZSET_ZIPLIST: u8 = 12;
-    pub(super) const HASH_ZIPLIST: u8 = 13;
-    pub(super) const LIST_QUICKLIST: u8 = 14;
-    pub(super) const STREAM: u8 = 15;
-    pub(super) const HASH_LISTPACK: u8 = 16;
-    pub(super) const ZSET_LISTPACK: u8 = 17;
-    pub(super) const LIST_QUICKLIST_2: u8 = 18;
-    pub(super) const STREAM_2: u8 = 19;
-    pub(super) const SET_LISTPACK: u8 = 20;
-    pub(super) const STREAM_3: u8 = 21;
-    /// A hash whose fields may expire: of a release candidate of Redis 7.4, or of Valkey 9.
-    pub(super) const HASH_22: u8 = 22;
-    pub(super) const HASH_LISTPACK_EX_RC: u8 = 23;
-    pub(super) const HASH_METADATA: u8 = 24;
-    pub(super) const HASH_LISTPACK_EX: u8 = 25;
-    pub(super) const STREAM_4: u8 = 26;
+/// Gives a complaint about a packed value its place.
+pub(super) fn check<T>(at: u64, step: Result<T, &'static str>) -> Outcome<T> {
+    step.map_err(|what| Fault::Bad { at, what })
 }
 
-/// Whether the type can be walked over. 6, a value of a module before 4.0, cannot: only its module knows where it ends.
-pub(super) fn is_known(kind: u8, family: Family) -> bool {
-    match family {
-        Family::Redis => matches!(kind, 0..=5 | 7 | 9..=26),
-        Family::Valkey => matches!(kind, 0..=5 | 7 | 9..=22),
+/// Reads the value of the type that stood at `at`.
+pub(super) fn load<R: Read>(
+    source: &mut Source<R>,
+    scratch: &mut Scratch,
+    model: Model,
+    producer: Producer,
+    (at, code): (u64, u8),
+) -> Outcome<Value> {
+    match code {
+        0 => {
+            let piece = source.measure()?;
+            let (encoding, bytes) = model.string(piece);
+            Ok(Value::new(KeyType::String, encoding, piece.length, bytes))
+        }
+        1 => plain_list(source, model),
+        2 => plain_set(source, model),
+        3 | 5 => sorted_set(source, model, code == 5),
+        4 => plain_hash(source, model, Expiries::None),
+        7 => {
+            let name = module::type_name(source.number()?);
+            source.skip_module_value()?;
+            Ok(Value { kind: KeyType::Module(name), encoding: None, length: None, bytes: None, field_expiries: 0 })
+        }
+        9 | 13 | 16 => packed_hash(source, scratch, model, code),
+        10 => ziplist_list(source, scratch, model),
+        11 => {
+            let blob = source.blob(scratch)?;
+            let count = check(blob.at, packed::intset(blob.bytes, blob.length))?;
+            Ok(Value::new(KeyType::Set, "intset", count, model.flat(blob.length)))
+        }
+        12 | 17 => packed_sorted_set(source, scratch, model, code == 12),
+        14 | 18 => quicklist(source, scratch, model, code == 14),
+        15 => stream::load(source, scratch, model, 1),
+        19 => stream::load(source, scratch, model, 2),
+        20 => packed_set(source, scratch, model),
+        21 => stream::load(source, scratch, model, 3),
+        22 if producer == Producer::Valkey => plain_hash(source, model, Expiries::After),
+        22 => plain_hash(source, model, Expiries::Before),
+        23 if producer == Producer::Redis => expiring_listpack(source, scratch, model),
+        24 if producer == Producer::Redis => {
+            // The earliest of the fields' times; the fields' own are given as distances from it.
+            source.skip(8)?;
+            plain_hash(source, model, Expiries::Before)
+        }
+        25 if producer == Producer::Redis => {
+            source.skip(8)?;
+            expiring_listpack(source, scratch, model)
+        }
+        26 if producer == Producer::Redis => stream::load(source, scratch, model, 4),
+        _ => Err(Fault::Unknown { at, what: "type of value", code: u64::from(code) }),
     }
 }
 
-/// Walks over the value of a known type.
-pub(super) fn walk<R: Read>(source: &mut Source<R>, kind: u8, family: Family) -> Result<Walked, RdbError> {
-    match kind {
-        code::STRING => string(source),
-        code::LIST => {
-            let length = source.plain_length()?;
-            let mut bytes = 0u64;
-            for _ in 0..length {
-                bytes = bytes.saturating_add(source.skip_string()?.bytes + 2);
-            }
-            Ok(Walked::new(KeyType::List, "quicklist", length, size::list(chunks(bytes))))
+fn plain_list<R: Read>(source: &mut Source<R>, model: Model) -> Outcome<Value> {
+    let count = source.count()?;
+    let mut nodes = Nodes::default();
+    for _ in 0..count {
+        nodes.add(model, source.measure()?);
+    }
+    Ok(nodes.list(model))
+}
+
+/// A list as the loading server builds it: elements fill a node up to its limit.
+#[derive(Default)]
+struct Nodes {
+    elements: u64,
+    closed: u64,
+    bytes: u64,
+    open: u64,
+}
+
+impl Nodes {
+    fn add(&mut self, model: Model, piece: Piece) {
+        let size = packed::listpack_bytes(piece);
+        if self.open > 0 && self.open + size > LIST_NODE {
+            self.close(model);
         }
-        code::SET => {
-            let length = source.plain_length()?;
-            let mut texts = 0u64;
-            for _ in 0..length {
-                texts = texts.saturating_add(size::text(source.skip_string()?.bytes));
-            }
-            Ok(Walked::new(KeyType::Set, "hashtable", length, size::table(length, texts)))
+        self.elements += 1;
+        self.open = self.open.saturating_add(size);
+    }
+
+    fn close(&mut self, model: Model) {
+        self.closed += 1;
+        self.bytes = self.bytes.saturating_add(model.list_node(self.open + LISTPACK_FRAME));
+        self.open = 0;
+    }
+
+    fn list(mut self, model: Model) -> Value {
+        if self.closed == 0 && model.generation >= Generation::V72 && self.open <= LIST_NODE {
+            return Value::new(KeyType::List, "listpack", self.elements, model.flat(self.open + LISTPACK_FRAME));
         }
-        code::ZSET | code::ZSET_2 => sorted_set(source, kind == code::ZSET),
-        code::HASH | code::HASH_METADATA | code::HASH_22 => hash(source, kind, family),
-        code::HASH_ZIPMAP => {
-            let (head, bytes) = source.head::<1>()?;
-            // 254 says that there are more than can be written in a byte.
-            let length = u64::from(head.first().copied().unwrap_or_default());
-            let known = (length < 254).then_some(length);
-            Ok(Walked { length: known, ..Walked::new(KeyType::Hash, "listpack", 0, size::packed(bytes)) })
+        if self.open > 0 {
+            self.close(model);
         }
-        code::LIST_ZIPLIST => {
-            let (length, bytes) = ziplist(source)?;
-            Ok(Walked { length, ..Walked::new(KeyType::List, "quicklist", 0, size::list(std::iter::once(bytes))) })
-        }
-        code::SET_INTSET => {
-            let (head, bytes) = source.head::<8>()?;
-            let both = u64::from_le_bytes(head);
-            let (width, length) = (both as u32, (both >> 32) as u32);
-            if !matches!(width, 2 | 4 | 8) || u64::from(width) * u64::from(length) + 8 != bytes {
-                return Err(source.damaged(format!("a set of {length} numbers of {width} bytes in {bytes} bytes")));
-            }
-            let size = size::integers(u64::from(length), u64::from(width));
-            Ok(Walked::new(KeyType::Set, "intset", u64::from(length), size))
-        }
-        code::ZSET_ZIPLIST | code::HASH_ZIPLIST => {
-            let (length, bytes) = ziplist(source)?;
-            Ok(pairs(kind == code::HASH_ZIPLIST, length, bytes))
-        }
-        code::HASH_LISTPACK | code::ZSET_LISTPACK => {
-            let (length, bytes) = listpack(source)?;
-            Ok(pairs(kind == code::HASH_LISTPACK, length, bytes))
-        }
-        code::SET_LISTPACK => {
-            let (length, bytes) = listpack(source)?;
-            Ok(Walked { length, ..Walked::new(KeyType::Set, "listpack", 0, size::packed(bytes)) })
-        }
-        code::HASH_LISTPACK_EX_RC | code::HASH_LISTPACK_EX => {
-            if kind == code::HASH_LISTPACK_EX {
-                let _: [u8; 8] = source.array()?;
-            }
-            // Field, value and time to live.
-            let (length, bytes) = listpack(source)?;
-            let length = length.map(|length| length / 3);
-            let size = size::packed(bytes) + 24;
-            // Which of them expire stands inside; that some do is what this form is for.
-            Ok(Walked {
-                length,
-                expiring_fields: length.unwrap_or(1),
-                ..Walked::new(KeyType::Hash, "listpackex", 0, size)
-            })
-        }
-        code::LIST_QUICKLIST | code::LIST_QUICKLIST_2 => quicklist(source, kind == code::LIST_QUICKLIST_2),
-        code::STREAM => stream(source, 1),
-        code::STREAM_2 => stream(source, 2),
-        code::STREAM_3 => stream(source, 3),
-        code::STREAM_4 => stream(source, 4),
-        code::MODULE_2 => module(source),
-        other => Err(source.unknown("type", other)),
+        Value::new(KeyType::List, "quicklist", self.elements, Model::list(self.bytes))
     }
 }
 
-/// Pieces of 8 KiB, as a list is loaded.
-fn chunks(bytes: u64) -> impl Iterator<Item = u64> {
-    const PIECE: u64 = 8192;
-    let full = bytes / PIECE;
-    // Only sums are taken of them; more than a hundred million pieces do not fit in any memory.
-    (0..full.min(100_000_000)).map(|_| PIECE).chain(std::iter::once(bytes % PIECE + 7))
-}
-
-fn string<R: Read>(source: &mut Source<R>) -> Result<Walked, RdbError> {
-    let text = source.skip_string()?;
-    let number = text.number.is_some();
-    let encoding = if number {
-        "int"
-    } else if text.bytes <= 44 {
-        "embstr"
-    } else {
-        "raw"
-    };
-    Ok(Walked::new(KeyType::String, encoding, text.bytes, size::string(text.bytes, number)))
-}
-
-fn sorted_set<R: Read>(source: &mut Source<R>, scores_as_text: bool) -> Result<Walked, RdbError> {
-    let length = source.plain_length()?;
-    let mut texts = 0u64;
-    for _ in 0..length {
-        texts = texts.saturating_add(size::text(source.skip_string()?.bytes));
-        if scores_as_text {
-            // 253 to 255 stand for what has no digits: not a number, and the infinities.
-            let digits = source.byte()?;
-            if digits < 253 {
-                source.skip(u64::from(digits))?;
-            }
-        } else {
-            let _: [u8; 8] = source.array()?;
-        }
+fn ziplist_list<R: Read>(source: &mut Source<R>, scratch: &mut Scratch, model: Model) -> Outcome<Value> {
+    let mut nodes = Nodes::default();
+    let blob = source.blob(scratch)?;
+    if !blob.whole() {
+        return Ok(Value::new(KeyType::List, "quicklist", None, Model::list(model.list_node(blob.length))));
     }
-    Ok(Walked::new(KeyType::SortedSet, "skiplist", length, size::skip_list(length, texts)))
+    check(blob.at, packed::ziplist(blob.bytes, |element| nodes.add(model, element.piece())))?;
+    Ok(nodes.list(model))
 }
 
-fn hash<R: Read>(source: &mut Source<R>, kind: u8, family: Family) -> Result<Walked, RdbError> {
-    if kind == code::HASH_METADATA {
-        // The earliest time of its fields.
-        let _: [u8; 8] = source.array()?;
-    }
-    let before_each = kind == code::HASH_METADATA || kind == code::HASH_22 && family == Family::Redis;
-    let after_each = kind == code::HASH_22 && family == Family::Valkey;
-    let length = source.plain_length()?;
-    let (mut texts, mut expiring) = (0u64, 0);
-    for _ in 0..length {
-        if before_each {
-            expiring += u64::from(source.plain_length()? != 0);
-        }
-        let field = source.skip_string()?;
-        let value = source.skip_string()?;
-        if after_each {
-            expiring += u64::from(i64::from_le_bytes(source.array()?) >= 0);
-        }
-        let both = |text: Text| size::text(text.bytes);
-        texts = texts.saturating_add(both(field)).saturating_add(both(value));
-    }
-    let walked = Walked::new(KeyType::Hash, "hashtable", length, size::table(length, texts));
-    Ok(Walked { expiring_fields: expiring, ..walked })
-}
-
-fn pairs(is_hash: bool, length: Option<u64>, bytes: u64) -> Walked {
-    let kind = if is_hash { KeyType::Hash } else { KeyType::SortedSet };
-    let length = length.map(|length| length / 2);
-    Walked { length, ..Walked::new(kind, "listpack", 0, size::packed(bytes)) }
-}
-
-/// Elements and bytes of a listpack: four bytes of its size, two of its elements (65535 when there are more).
-fn listpack<R: Read>(source: &mut Source<R>) -> Result<(Option<u64>, u64), RdbError> {
-    let (head, bytes) = source.head::<6>()?;
-    let [size @ .., low, high] = head;
-    if u64::from(u32::from_le_bytes(size)) != bytes || bytes < 7 {
-        return Err(source.damaged(format!("a listpack of {bytes} bytes that says another size of itself")));
-    }
-    let count = u16::from_le_bytes([low, high]);
-    Ok(((count != u16::MAX).then_some(u64::from(count)), bytes))
-}
-
-/// The same of a ziplist: size, offset of its last element, elements.
-fn ziplist<R: Read>(source: &mut Source<R>) -> Result<(Option<u64>, u64), RdbError> {
-    let (head, bytes) = source.head::<10>()?;
-    let [size @ .., _, _, _, _, low, high] = head;
-    if u64::from(u32::from_le_bytes(size)) != bytes || bytes < 11 {
-        return Err(source.damaged(format!("a ziplist of {bytes} bytes that says another size of itself")));
-    }
-    let count = u16::from_le_bytes([low, high]);
-    Ok(((count != u16::MAX).then_some(u64::from(count)), bytes))
-}
-
-fn quicklist<R: Read>(source: &mut Source<R>, second: bool) -> Result<Walked, RdbError> {
-    let nodes = source.plain_length()?;
-    let (mut length, mut bytes) = (Some(0u64), size::list(std::iter::empty()));
+fn quicklist<R: Read>(source: &mut Source<R>, scratch: &mut Scratch, model: Model, ziplists: bool) -> Outcome<Value> {
+    let nodes = source.count()?;
+    let (mut elements, mut bytes, mut only) = (Some(0u64), 0u64, None);
     for _ in 0..nodes {
-        // 1 is one large element on its own, 2 a listpack.
-        let container = if second { source.plain_length()? } else { 2 };
-        let (count, node) = match container {
-            1 => (Some(1), source.skip_string()?.bytes),
-            2 if second => listpack(source)?,
-            2 => ziplist(source)?,
-            other => return Err(source.damaged(format!("a piece of a list of kind {other}"))),
+        let at = source.offset();
+        let container = if ziplists { 2 } else { source.number()? };
+        let (count, length) = match container {
+            // One element that is too long for a listpack stands alone.
+            1 => (Some(1), source.measure()?.length),
+            2 => {
+                let blob = source.blob(scratch)?;
+                let (count, length) = if ziplists { as_listpack(&blob)? } else { (count(&blob)?, blob.length) };
+                only = (length <= LIST_NODE).then_some(length);
+                (count, length)
+            }
+            code => return Err(Fault::Unknown { at, what: "kind of list node", code }),
         };
-        length = length.zip(count).map(|(all, more)| all.saturating_add(more));
-        bytes = bytes.saturating_add(32 + size::allocated(node));
+        elements = elements.zip(count).map(|(sum, count)| sum.saturating_add(count));
+        bytes = bytes.saturating_add(model.list_node(length));
     }
-    Ok(Walked { length, ..Walked::new(KeyType::List, "quicklist", 0, bytes) })
+    match only {
+        Some(length) if nodes == 1 && model.generation >= Generation::V72 => {
+            Ok(Value::new(KeyType::List, "listpack", elements, model.flat(length)))
+        }
+        _ => Ok(Value::new(KeyType::List, "quicklist", elements, Model::list(bytes))),
+    }
 }
 
-fn stream<R: Read>(source: &mut Source<R>, version: u8) -> Result<Walked, RdbError> {
-    let numbers = |source: &mut Source<R>, count: usize| -> Result<(), RdbError> {
-        for _ in 0..count {
-            source.plain_length()?;
+/// Elements of a listpack: walked if it is at hand, else by its head.
+fn count(blob: &Blob<'_>) -> Outcome<Option<u64>> {
+    check(
+        blob.at,
+        if blob.whole() {
+            packed::listpack(blob.bytes, |_| ()).map(Some)
+        } else {
+            packed::listpack_count(blob.bytes, blob.length)
+        },
+    )
+}
+
+/// A ziplist's elements, and the length of the listpack that the loading server turns it into.
+fn as_listpack(blob: &Blob<'_>) -> Outcome<(Option<u64>, u64)> {
+    if !blob.whole() {
+        return Ok((None, blob.length));
+    }
+    let mut length = LISTPACK_FRAME;
+    let each = |element: Element<'_>| length += packed::listpack_bytes(element.piece());
+    let count = check(blob.at, packed::ziplist(blob.bytes, each))?;
+    Ok((Some(count), length))
+}
+
+fn plain_set<R: Read>(source: &mut Source<R>, model: Model) -> Outcome<Value> {
+    let count = source.count()?;
+    let mut sum = Sum::default();
+    let (mut integers, mut width) = (0, 2);
+    for _ in 0..count {
+        let piece = source.measure()?;
+        sum.add(model, piece);
+        if let Some(value) = piece.integer {
+            integers += 1;
+            width = width.max(match value {
+                -32_768..=32_767 => 2,
+                -2_147_483_648..=2_147_483_647 => 4,
+                _ => 8,
+            });
         }
-        Ok(())
+    }
+    let packs = model.generation >= Generation::V72 && count <= SET_ENTRIES && sum.longest <= LISTPACK_VALUE;
+    let (encoding, bytes) = if integers == count && count <= INTSET_ENTRIES {
+        ("intset", model.flat(8 + width * count))
+    } else if packs {
+        ("listpack", model.flat(sum.packed + LISTPACK_FRAME))
+    } else {
+        ("hashtable", model.set(count, sum))
     };
-    let pieces = source.plain_length()?;
-    let mut bytes = 0u64;
-    let mut count = 0u64;
-    for _ in 0..pieces {
-        source.skip_string()?;
-        let (_, piece) = listpack(source)?;
-        bytes = bytes.saturating_add(size::allocated(piece));
-        count += 1;
-    }
-    let length = source.plain_length()?;
-    // The last id; from version 2 on the first, the highest deleted, and how many were ever added.
-    numbers(source, if version >= 2 { 7 } else { 2 })?;
-    let groups = source.plain_length()?;
-    let (mut pending_entries, mut all_consumers) = (0u64, 0u64);
-    for _ in 0..groups {
-        source.skip_string()?;
-        numbers(source, if version >= 2 { 3 } else { 2 })?;
-        let pending = source.plain_length()?;
-        for _ in 0..pending {
-            source.skip(24)?;
-            numbers(source, 1)?;
-        }
-        let consumers = source.plain_length()?;
-        for _ in 0..consumers {
-            source.skip_string()?;
-            source.skip(if version >= 3 { 16 } else { 8 })?;
-            let theirs = source.plain_length()?;
-            for _ in 0..theirs {
-                source.skip(16)?;
-            }
-        }
-        pending_entries = pending_entries.saturating_add(pending);
-        all_consumers = all_consumers.saturating_add(consumers);
-    }
-    if version >= 4 {
-        // Producers that may send twice: how long and how many of their ids are remembered, and the ids.
-        numbers(source, 2)?;
-        let remembered = source.plain_length()?;
-        if remembered > 0 {
-            return Err(source.damaged("ids of idempotent producers, which this program cannot walk over"));
-        }
-        numbers(source, 2)?;
-    }
-    let fixed = size::stream(&[], groups, pending_entries, all_consumers);
-    Ok(Walked::new(KeyType::Stream, "stream", length, fixed.saturating_add(bytes).saturating_add(count * 30)))
+    Ok(Value::new(KeyType::Set, encoding, count, bytes))
 }
 
-fn module<R: Read>(source: &mut Source<R>) -> Result<Walked, RdbError> {
-    let id = source.plain_length()?;
-    skip_module(source)?;
-    let kind = KeyType::Module(module_name(id));
-    Ok(Walked { kind, encoding: None, length: None, bytes: None, expiring_fields: 0 })
+fn packed_set<R: Read>(source: &mut Source<R>, scratch: &mut Scratch, model: Model) -> Outcome<Value> {
+    let blob = source.blob(scratch)?;
+    let count = count(&blob)?;
+    Ok(Value::new(KeyType::Set, "listpack", count, model.flat(blob.length)))
 }
 
-/// Walks over what a module wrote: pieces that each say what they are, up to a zero.
-pub(super) fn skip_module<R: Read>(source: &mut Source<R>) -> Result<(), RdbError> {
-    loop {
-        match source.plain_length()? {
-            0 => return Ok(()),
-            1 | 2 => {
-                source.plain_length()?;
-            }
-            3 => source.skip(4)?,
-            4 => source.skip(8)?,
-            5 => {
-                source.skip_string()?;
-            }
-            other => return Err(source.damaged(format!("a piece of a module's value of kind {other}"))),
+/// Bytes of a score in a listpack: as an integer if it is one, else as text of at most 17 digits.
+fn score_bytes(score: f64) -> u64 {
+    let piece = if score.fract() == 0.0 && score.abs() < 1e17 {
+        Piece::of_integer(score as i64)
+    } else {
+        Piece { length: if score.is_finite() { 18 } else { 3 }, integer: None }
+    };
+    packed::listpack_bytes(piece)
+}
+
+fn sorted_set<R: Read>(source: &mut Source<R>, model: Model, binary: bool) -> Outcome<Value> {
+    let count = source.count()?;
+    let mut sum = Sum::default();
+    let mut scores = 0;
+    for _ in 0..count {
+        sum.add(model, source.measure()?);
+        if binary {
+            scores += score_bytes(f64::from_le_bytes(source.array()?));
+            continue;
         }
+        // An old score is text behind a byte of length; 253 to 255 stand for what is no number.
+        scores += match source.byte()? {
+            253..=255 => score_bytes(f64::INFINITY),
+            length => packed::listpack_bytes(Piece::of_bytes(source.take(usize::from(length))?)),
+        };
+    }
+    Ok(if count <= SET_ENTRIES && sum.longest <= LISTPACK_VALUE {
+        Value::new(KeyType::SortedSet, "listpack", count, model.flat(sum.packed + scores + LISTPACK_FRAME))
+    } else {
+        Value::new(KeyType::SortedSet, "skiplist", count, model.skiplist(count, sum))
+    })
+}
+
+fn packed_sorted_set<R: Read>(
+    source: &mut Source<R>,
+    scratch: &mut Scratch,
+    model: Model,
+    ziplist: bool,
+) -> Outcome<Value> {
+    let blob = source.blob(scratch)?;
+    let (elements, length) = if ziplist { as_listpack(&blob)? } else { (count(&blob)?, blob.length) };
+    let members = halves(&blob, elements, 2)?;
+    Ok(Value::new(KeyType::SortedSet, "listpack", members, model.flat(length)))
+}
+
+/// How many groups of `size` the elements of a listpack make.
+fn halves(blob: &Blob<'_>, elements: Option<u64>, size: u64) -> Outcome<Option<u64>> {
+    match elements {
+        Some(count) if count % size != 0 => {
+            Err(Fault::Bad { at: blob.at, what: "a packed collection misses the last element of a pair" })
+        }
+        other => Ok(other.map(|count| count / size)),
     }
 }
 
-/// Nine characters of six bits each; the last ten bits are the version of the module's format.
-fn module_name(id: u64) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letters = (0..9).map(|at| (id >> (10 + 6 * (8 - at)) & 63) as usize);
-    letters.filter_map(|letter| ALPHABET.get(letter)).map(|byte| char::from(*byte)).collect()
+/// Where a hash keeps its fields' own times to live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expiries {
+    None,
+    /// As a number before each field, 0 for none (Redis).
+    Before,
+    /// As eight bytes after each value, -1 for none (Valkey).
+    After,
+}
+
+fn plain_hash<R: Read>(source: &mut Source<R>, model: Model, expiries: Expiries) -> Outcome<Value> {
+    let count = source.count()?;
+    let mut sum = Sum::default();
+    let (mut expiring, mut packed_first) = (0, 0);
+    for _ in 0..count {
+        if expiries == Expiries::Before && source.number()? != 0 {
+            expiring += 1;
+        }
+        sum.add(model, source.measure()?);
+        sum.add(model, source.measure()?);
+        if expiries == Expiries::After && i64::from_le_bytes(source.array()?) != -1 {
+            expiring += 1;
+        }
+        packed_first += u64::from(sum.longest <= LISTPACK_VALUE);
+    }
+    let packs = expiries == Expiries::None && count <= HASH_ENTRIES && sum.longest <= LISTPACK_VALUE;
+    let (encoding, bytes) = if packs {
+        ("listpack", model.flat(sum.packed + LISTPACK_FRAME))
+    } else {
+        let slots = if count <= HASH_ENTRIES { slots_while_loading(packed_first, count) } else { slots(count) };
+        ("hashtable", model.hash(count, slots, sum).saturating_add(expiring * 8))
+    };
+    Ok(Value { field_expiries: expiring, ..Value::new(KeyType::Hash, encoding, count, bytes) })
+}
+
+/// A hash in one piece: a zipmap (code 9), a ziplist (13) or a listpack.
+fn packed_hash<R: Read>(source: &mut Source<R>, scratch: &mut Scratch, model: Model, code: u8) -> Outcome<Value> {
+    let blob = source.blob(scratch)?;
+    if code == 16 || !blob.whole() {
+        let elements = if code == 16 { count(&blob)? } else { None };
+        let fields = halves(&blob, elements, 2)?;
+        return Ok(Value::new(KeyType::Hash, "listpack", fields, model.flat(blob.length)));
+    }
+    let mut sum = Sum::default();
+    let each = |element: Element<'_>| sum.add(model, element.piece());
+    let fields = if code == 9 {
+        check(blob.at, packed::zipmap(blob.bytes, each))?
+    } else {
+        let elements = check(blob.at, packed::ziplist(blob.bytes, each))?;
+        halves(&blob, Some(elements), 2)?.unwrap_or_default()
+    };
+    Ok(if fields > HASH_ENTRIES || (code == 9 && sum.longest > LISTPACK_VALUE) {
+        Value::new(KeyType::Hash, "hashtable", fields, model.hash(fields, slots(fields), sum))
+    } else {
+        Value::new(KeyType::Hash, "listpack", fields, model.flat(sum.packed + LISTPACK_FRAME))
+    })
+}
+
+/// A hash of name, value and time in turn, 0 for no time.
+fn expiring_listpack<R: Read>(source: &mut Source<R>, scratch: &mut Scratch, model: Model) -> Outcome<Value> {
+    let blob = source.blob(scratch)?;
+    let (mut place, mut expiring) = (0, 0);
+    let elements = if blob.whole() {
+        let count = packed::listpack(blob.bytes, |element| {
+            place = (place + 1) % 3;
+            expiring += u64::from(place == 0 && element != Element::Integer(0));
+        });
+        Some(check(blob.at, count)?)
+    } else {
+        count(&blob)?
+    };
+    let fields = halves(&blob, elements, 3)?;
+    let value = Value::new(KeyType::Hash, "listpackex", fields, model.flat(blob.length) + 40);
+    Ok(Value { field_expiries: expiring, ..value })
 }
