@@ -237,6 +237,9 @@ pub struct MonitorArgs {
     /// Looks to take; without it, until interrupted
     #[arg(long, value_name = "N", requires = "interval")]
     pub count: Option<u64>,
+    /// The N keys that are used most, as a server with an LFU eviction policy counts them; walks over all keys
+    #[arg(long, value_name = "N", conflicts_with = "interval")]
+    pub hot_keys: Option<usize>,
 }
 
 /// What can be asked about keys.

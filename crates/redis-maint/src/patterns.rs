@@ -10,7 +10,7 @@
 //! - when there are ten or more and more than half of the keys have a word of their own, none is kept;
 //!
 //! and what is not kept becomes `*`. The verdict falls when all keys were seen. Only where words pile up before that
-//! ([`ROOM`] at one place) those that are rare so far are given up early.
+//! (`ROOM` at one place) those that are rare so far are given up early.
 //!
 //! Memory is bounded by the number of nodes, of which each takes about 1.5 KiB at most. When they are used up, the
 //! verdict is passed early on the whole tree; if that frees none, keys of new patterns are counted in

@@ -176,3 +176,27 @@ fn a_check_is_one_line_for_nagios_and_text_for_prometheus() {
     let prometheus = as_format("prometheus");
     assert!(prometheus.stdout.contains("# TYPE") && prometheus.stdout.contains("used_bytes"), "{prometheus}");
 }
+
+#[test]
+fn the_hottest_keys_are_those_that_are_used_most() {
+    for version in RedisVersion::ALL {
+        let server = Redis::builder(version).config("maxmemory-policy", "allkeys-lfu").start().unwrap();
+        let place = Place::of(server);
+        let mut client = place.connect();
+        set_all(&mut client, &names("k", 0..500), "v");
+        client.pipeline((0..20_000).map(|_| ["GET", "k7"]), drop).unwrap();
+        client.pipeline((0..2_000).map(|_| ["GET", "k9"]), drop).unwrap();
+        let told = place.run(&["performance-monitor", "--hot-keys", "2"]).ends_with(0);
+        let hot = told.events.iter().filter(|event| event["data"]["labels"]["section"] == "hot-key");
+        let subjects: Vec<&str> = hot.map(|event| event["subject"].as_str().unwrap()).collect();
+        assert_eq!(subjects, ["k7", "k9"], "{version}: {}", told.short());
+    }
+}
+
+#[test]
+fn without_counters_of_use_no_key_is_called_hot() {
+    let place = Place::new(RedisVersion::V7_0);
+    set_all(&mut place.connect(), &names("k", 0..50), "v");
+    let told = place.run(&["performance-monitor", "--hot-keys", "2"]).ends_with(3);
+    assert!(told.out.stdout.contains("LFU"), "{}", told.short());
+}

@@ -17,13 +17,14 @@ use maint_core::units::{HumanSize, format_bytes, format_count};
 
 use super::Work;
 use crate::analysis::{self, Analysis, findings};
-use crate::cli::{KeysArgs, MemoryArgs, MonitorArgs, RdbArgs, ReportArgs, SECTION};
+use crate::cli::{DatabaseArgs, KeysArgs, MemoryArgs, MonitorArgs, RdbArgs, ReportArgs, SECTION};
 use crate::glob::Glob;
 use crate::info::Info;
 use crate::memory_optimization::{self, ServerMemory};
 use crate::monitor::{self, Limits, Snapshot, judge, kept, rates};
 use crate::node::Node;
 use crate::scan::{Ask, Attribute, DEFAULT_SAMPLES, Event, Part, Position, Report, Scan, Seen};
+use crate::top::TopN;
 use crate::topology::Which;
 use crate::trouble::Trouble;
 use crate::{keys, observer, where_memory_goes};
@@ -236,6 +237,9 @@ impl Work<'_> {
 
     /// `performance-monitor`: judged once against its last run, or figures at an interval and a judgement of each.
     pub(super) async fn monitor(&self, args: &MonitorArgs) -> Result<(), Failure> {
+        if let Some(most) = args.hot_keys {
+            return self.hot_keys(most).await;
+        }
         let Some(interval) = args.interval else {
             self.emit_all(&self.checks("performance-monitor").await?);
             return Ok(());
@@ -280,6 +284,34 @@ impl Work<'_> {
             }
             looks += 1;
         }
+        Ok(())
+    }
+
+    /// The keys with the highest counters of use. Without an LFU policy the server counts none, and that is said: watching
+    /// every command instead (MONITOR) would halve what a busy server can do.
+    async fn hot_keys(&self, most: usize) -> Result<(), Failure> {
+        let mut topology = self.topology(Which::Primaries).await?;
+        let databases = DatabaseArgs { all_dbs: !topology.cluster };
+        let parts = self.parts(&mut topology, Which::Primaries, &databases).await?;
+        let ask = Ask { attributes: vec![Attribute::Frequency], ..Ask::default() };
+        let mut top: TopN<(u32, Vec<u8>)> = TopN::new(most);
+        let mut scan = Scan::start(parts, &ask, self.manners);
+        while let Some(event) = scan.next(self.cancel).await {
+            let Event::Batch { entries, .. } = event else { continue };
+            for entry in entries {
+                if let Some(frequency) = entry.frequency.map(u64::from).filter(|frequency| top.admits(*frequency)) {
+                    top.offer((entry.db, entry.key), frequency, ());
+                }
+            }
+        }
+        let reports = scan.finish().await?;
+        for ((db, name), frequency, ()) in top.iter() {
+            let message = format!("counter of use {frequency} of 255, which grows with the logarithm of the uses");
+            let record = Record::new(Kind::Metric, crate::key::subject(name), Status::Ok, message);
+            self.run
+                .emit(&record.label("section", "hot-key").label("db", db.to_string()).field("frequency", frequency));
+        }
+        self.emit_all(&Self::walks(&reports, 0));
         Ok(())
     }
 

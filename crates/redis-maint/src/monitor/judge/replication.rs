@@ -3,6 +3,9 @@
 use super::{Limits, Record, Snapshot, Status, check, format_bytes, format_count, format_seconds, within};
 use crate::info::parts;
 
+/// Seconds between two pings of an idle primary, by default.
+const PING_PERIOD: u64 = 10;
+
 /// The link to the primary, or those to the replicas.
 pub(super) fn links(now: &Snapshot, limits: &Limits) -> Option<Record> {
     let info = now.info.known()?;
@@ -22,7 +25,9 @@ pub(super) fn links(now: &Snapshot, limits: &Limits) -> Option<Record> {
         }
         let silent = seconds.unwrap_or(0);
         let message = format!("replica, link up, heard of its primary {} ago", format_seconds(silent as f64));
-        return Some(check("replication", lag_status(silent), message).field("lag_seconds", silent));
+        // An idle primary speaks up only every ten seconds (repl-ping-replica-period).
+        let status = lag_status(silent.saturating_sub(2 * PING_PERIOD));
+        return Some(check("replication", status, message).field("lag_seconds", silent));
     }
     let own = info.count("master_repl_offset").unwrap_or(0);
     let mut status = Status::Ok;
