@@ -205,7 +205,7 @@ pub struct MemoryArgs {
     /// Ask the lengths of values too: counts as a hit, and before Redis 7.2 resets idle times
     #[arg(long)]
     pub lengths: bool,
-    /// Only types and times to live that SCAN and MEMORY USAGE give: leave no trace in the statistics
+    /// Ask MEMORY USAGE only: no types, times to live or encodings, and no trace in the server's statistics
     #[arg(long, conflicts_with = "lengths")]
     pub traceless: bool,
     /// Elements of a collection that MEMORY USAGE looks at; 0 for all
