@@ -56,11 +56,15 @@ pub struct Section {
     pub name: &'static str,
     /// The keys it knows.
     pub keys: &'static [Key],
+    /// Tables below it whose names the user chooses (`[tool.sets.NAME]`); the tool reads them itself, with
+    /// [`Settings::table`].
+    pub tables: &'static [&'static str],
 }
 
 /// The keys that every tool shares.
 pub const COMMON: Section = Section {
     name: "maint",
+    tables: &[],
     keys: &[
         Key {
             name: "window",
@@ -270,6 +274,9 @@ impl Settings {
             };
             for (key_name, value) in entries {
                 let (line, key_name) = (line_of(key_name.span().start), key_name.get_ref().as_ref());
+                if section.tables.contains(&key_name) {
+                    continue;
+                }
                 let Some(key) = section.keys.iter().find(|key| key.name == key_name) else {
                     let nearest = nearest(key_name, section.keys.iter().map(|key| key.name));
                     return Err(Failure::usage(format!(
@@ -352,6 +359,7 @@ mod tests {
 
     static TOOL: Section = Section {
         name: "pg-maint",
+        tables: &[],
         keys: &[
             Key {
                 name: "lock_timeout",

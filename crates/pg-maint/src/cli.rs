@@ -10,6 +10,7 @@ use crate::select::Selection;
 /// The keys of `[pg-maint]` in maint.toml.
 pub static SECTION: Section = Section {
     name: "pg-maint",
+    tables: &[],
     keys: &[
         Key {
             name: "dsn",

@@ -16,7 +16,7 @@ use crate::execute::{Limits, execute};
 use crate::inspect::{self, Plan};
 use crate::intents::Intents;
 use crate::need::Place;
-use crate::server::{self, failure};
+use crate::server;
 use crate::step::{Action, Step, VacuumOptions};
 use crate::{TOOL, apply, indexes, monitor_connections, reindex_tables, update_statistics, vacuum_analyze};
 
@@ -54,7 +54,7 @@ async fn command(cli: &Cli, run: &Run, task: &str, subject: &mut String) -> Resu
     let mut settings = Settings::load(cli.common.config.as_deref(), &[&COMMON, &SECTION])?;
     settings.flag(&SECTION, "dsn", cli.dsn.as_ref())?;
     let dsn: Option<String> = settings.optional(&SECTION, "dsn")?;
-    let target = Target::resolve(dsn.as_deref(), &|name| std::env::var(name).ok()).map_err(|error| failure(&error))?;
+    let target = Target::resolve(dsn.as_deref(), &|name| std::env::var(name).ok()).map_err(Failure::from)?;
     *subject = target.to_string();
     let cancel = Cancel::on_signals()?;
     let work = Work { cli, run, task, target: &target };
@@ -144,7 +144,7 @@ impl Work<'_> {
                 self.run.emit(&Record::new(Kind::Check, "server", Status::Critical, failure.message.clone()));
             }
         })?;
-        let seen = monitor_connections::inspect(&mut session).await.map_err(|error| failure(&error))?;
+        let seen = monitor_connections::inspect(&mut session).await.map_err(Failure::from)?;
         for record in monitor_connections::judge(&seen, &limits) {
             self.run.emit(&record);
         }
@@ -212,7 +212,7 @@ impl Work<'_> {
             // Only here, under the run's lock: a dry run writes nothing, and beside a run it would strike out what is
             // about to begin.
             if let Some(intents) = intents.as_mut().filter(|intents| !intents.is_empty()) {
-                let all = indexes::indexes(&mut session, None).await.map_err(|error| failure(&error))?;
+                let all = indexes::indexes(&mut session, None).await.map_err(Failure::from)?;
                 intents.settle(&all, None).map_err(|error| Failure::usage(error.to_string()))?;
             }
             drop(session);

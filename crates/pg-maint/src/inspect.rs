@@ -10,7 +10,6 @@ use maint_core::status::Status;
 use crate::intents::Intents;
 use crate::need::{Decision, Place};
 use crate::select::Selection;
-use crate::server::failure;
 use crate::step::{Action, Step, rank};
 use crate::{bloat, catalog, indexes, reindex_tables, score, update_statistics, vacuum_analyze};
 
@@ -57,8 +56,8 @@ pub async fn tables(
     place: &Place,
     all_statistics: bool,
 ) -> Result<Tables, Failure> {
-    let settings = catalog::settings(session).await.map_err(|error| failure(&error))?;
-    let mut tables = catalog::tables(session, all_statistics).await.map_err(|error| failure(&error))?;
+    let settings = catalog::settings(session).await.map_err(Failure::from)?;
+    let mut tables = catalog::tables(session, all_statistics).await.map_err(Failure::from)?;
     let names: Vec<(&str, &str)> = tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).collect();
     selection.check(&names, &format!("database {}", place.database))?;
     tables.retain(|table| selection.includes(&table.schema, &table.name));
@@ -66,7 +65,7 @@ pub async fn tables(
     let counts: String = sqlx::query_scalar("SELECT pg_catalog.current_setting('track_counts')")
         .fetch_one(session.conn())
         .await
-        .map_err(|error| failure(&error.into()))?;
+        .map_err(|error| Failure::from(maint_core::pg::Error::from(error)))?;
     if counts != "on" {
         let text = "track_counts is off: the server counts no dead or changed tuples, so no need can be seen";
         findings.push(Record::new(Kind::Finding, &place.database, Status::Unknown, text).field("kind", "blind"));
@@ -117,7 +116,7 @@ pub async fn reindex(
     place: &Place,
     intents: Option<&Intents>,
 ) -> Result<Plan, Failure> {
-    let all = indexes::indexes(session, None).await.map_err(|error| failure(&error))?;
+    let all = indexes::indexes(session, None).await.map_err(Failure::from)?;
     let names: Vec<(&str, &str)> =
         all.iter().map(|index| (index.table_schema.as_str(), index.table.as_str())).collect();
     selection.check(&names, &format!("database {}, among tables with indexes,", place.database))?;
@@ -125,10 +124,10 @@ pub async fn reindex(
         Some(intents) => intents.leftovers(&all),
         None => BTreeSet::new(),
     };
-    let means = bloat::means(session).await.map_err(|error| failure(&error))?;
+    let means = bloat::means(session).await.map_err(Failure::from)?;
     let mut figures = BTreeMap::new();
     for index in reindex_tables::worth_measuring(&all, selection, policy) {
-        let figure = bloat::bloat(session, index, &means).await.map_err(|error| failure(&error))?;
+        let figure = bloat::bloat(session, index, &means).await.map_err(Failure::from)?;
         figures.insert(index.oid, figure);
     }
     let inspected = reindex_tables::Inspected { indexes: all, ours, bloat: figures };

@@ -9,24 +9,12 @@ use maint_core::pg::dsn::Target;
 use maint_core::pg::server::{ServerInfo, SkipReason, databases};
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
-use maint_core::status::{Exit, Status};
+use maint_core::status::Status;
 
 use crate::need::Place;
 
 /// The class of this program's advisory locks: "pgmt" in ASCII.
 const LOCK_CLASS: i32 = 0x7067_6d74;
-
-/// How an error of the server ends a run: a server that is down or full is critical, anything that keeps us from
-/// looking is unknown.
-pub fn failure(error: &Error) -> Failure {
-    let exit = match error {
-        Error::Down { .. } | Error::SlotsFull { .. } | Error::ConnectionLost { .. } | Error::Other(_) => Exit::Critical,
-        _ => Exit::Unknown,
-    };
-    let mut failure = Failure::new(exit, error.to_string());
-    failure.hint = error.hint();
-    failure
-}
 
 /// A session that only looks: read-only, and it never waits long for a lock, so that it cannot become part of a jam.
 ///
@@ -48,10 +36,10 @@ pub async fn looking(target: &Target, task: &str) -> Result<Session, Failure> {
 /// The server cannot be reached, a pooler stands before it, or another run is under way in the database: exit 75.
 pub async fn control(target: &Target, task: &str) -> Result<(Control, Session), Failure> {
     let settings = SessionSettings::new(format!("pg-maint {task} (control)"));
-    let mut control = Control::open(target, settings).await.map_err(|error| failure(&error))?;
+    let mut control = Control::open(target, settings).await.map_err(Failure::from)?;
     let mut second = looking(target, task).await?;
-    advisory::detect_transaction_pooler(control.session(), &mut second).await.map_err(|error| failure(&error))?;
-    match AdvisoryLock::try_acquire(control.session(), LOCK_CLASS, "pg-maint").await.map_err(|error| failure(&error))? {
+    advisory::detect_transaction_pooler(control.session(), &mut second).await.map_err(Failure::from)?;
+    match AdvisoryLock::try_acquire(control.session(), LOCK_CLASS, "pg-maint").await.map_err(Failure::from)? {
         advisory::Outcome::Acquired(_) => Ok((control, second)),
         advisory::Outcome::Held(holder) => {
             let pid = holder
@@ -67,7 +55,7 @@ pub async fn control(target: &Target, task: &str) -> Result<(Control, Session), 
 }
 
 async fn open(target: &Target, settings: SessionSettings) -> Result<Session, Failure> {
-    Session::open(target, settings).await.map_err(|error| failure(&error))
+    Session::open(target, settings).await.map_err(Failure::from)
 }
 
 /// Where a session is: server, database, version.
@@ -75,7 +63,7 @@ async fn open(target: &Target, settings: SessionSettings) -> Result<Session, Fai
 /// # Errors
 /// The server did not answer, or is too old.
 pub async fn place(session: &mut Session) -> Result<Place, Failure> {
-    let info = ServerInfo::read(session).await.map_err(|error| failure(&error))?;
+    let info = ServerInfo::read(session).await.map_err(Failure::from)?;
     if info.version_num < 130_000 {
         let version = info.version_num / 10_000;
         return Err(Failure::usage(format!("PostgreSQL {version} is not supported: 13 is the oldest that is")));
@@ -101,7 +89,7 @@ pub async fn targets(run: &Run, target: &Target, task: &str, all: bool) -> Resul
         return Ok(vec![target.clone()]);
     }
     let mut session = looking(target, task).await?;
-    let found = databases(&mut session).await.map_err(|error| failure(&error))?;
+    let found = databases(&mut session).await.map_err(Failure::from)?;
     let mut targets = Vec::new();
     for database in found {
         match database.skip_reason() {
@@ -130,7 +118,7 @@ pub async fn jobs(run: &Run, session: &mut Session, wanted: usize) -> Result<usi
     )
     .fetch_one(session.conn())
     .await
-    .map_err(|error| failure(&error.into()))?;
+    .map_err(|error| Failure::from(Error::from(error)))?;
     let room = usize::try_from(free - 3).unwrap_or(0);
     if room >= wanted {
         return Ok(wanted);
@@ -155,6 +143,6 @@ pub async fn database_oid(session: &mut Session) -> Result<u32, Failure> {
     )
     .fetch_one(session.conn())
     .await
-    .map_err(|error| failure(&error.into()))?;
+    .map_err(|error| Failure::from(Error::from(error)))?;
     Ok(oid as u32)
 }

@@ -12,6 +12,7 @@ use crate::scan::Attribute;
 /// The keys of `[redis-maint]` in maint.toml.
 pub static SECTION: Section = Section {
     name: "redis-maint",
+    tables: &[],
     keys: &[
         Key {
             name: "url",

@@ -9,6 +9,9 @@ use std::io;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
+use crate::failure::Failure;
+use crate::status::Exit;
+
 /// What the server said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerReport {
@@ -320,6 +323,28 @@ fn slot_limit(report: &ServerReport) -> SlotLimit {
         SlotLimit::Server
     } else {
         SlotLimit::Unknown
+    }
+}
+
+/// How an error of the server ends a run: a server that is down or full is critical, anything that keeps us from looking
+/// is unknown.
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let exit = match error {
+            Error::Down { .. } | Error::SlotsFull { .. } | Error::ConnectionLost { .. } | Error::Other(_) => {
+                Exit::Critical
+            }
+            _ => Exit::Unknown,
+        };
+        let mut failure = Failure::new(exit, error.to_string());
+        failure.hint = error.hint();
+        failure
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::from(&error)
     }
 }
 

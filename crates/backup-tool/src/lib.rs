@@ -1,0 +1,36 @@
+//! backup-tool: PostgreSQL clusters and file sets into an encrypted, deduplicated repository, and proof that they come
+//! back.
+//!
+//! - [`storage`] is where objects lie (a directory, or S3); [`store`] the repository in it: two restic repositories (`pg`
+//!   and `files`), sealed notes, and the archive of the write-ahead log ([`wal`]).
+//! - [`cluster`] knows the files of a data directory: control file, pages, what to leave out, the manifest. [`server`]
+//!   talks to the server while a backup is taken. [`files`] reads file sets.
+//! - [`recovery`] decides (which backup, which timeline, is the moment reachable) and brings back.
+//! - [`backup`] is what is known of a backup, [`lsn`] a position in the log.
+//! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
+
+pub mod backup;
+pub mod cli;
+pub mod cluster;
+pub mod commands;
+pub mod files;
+pub mod lsn;
+pub mod recovery;
+pub mod server;
+pub mod storage;
+pub mod store;
+pub mod wal;
+pub mod work;
+
+use std::process::ExitCode;
+
+/// The program's name, in records and messages.
+pub const TOOL: &str = "backup-tool";
+
+/// Runs the program with this process's arguments and environment.
+pub fn main() -> ExitCode {
+    match maint_core::cli::parse::<cli::Cli>() {
+        Ok(cli) => commands::run(&cli).into(),
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,8 @@
+//! Bringing a cluster back: which backup and which timeline lead to a moment, whether all that is needed is there, and
+//! the doing.
+
+pub mod base;
+pub mod preflight;
+pub mod restore;
+pub mod scratch;
+pub mod target;

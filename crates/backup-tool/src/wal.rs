@@ -1,0 +1,14 @@
+//! The archive of the write-ahead log: names, the objects they become, and the two commands that the server calls.
+
+pub mod archive;
+pub mod dump;
+pub mod fetch;
+pub mod gaps;
+pub mod header;
+pub mod history;
+pub mod list;
+pub mod name;
+pub mod object;
+pub mod points;
+pub mod push;
+pub mod spool;
