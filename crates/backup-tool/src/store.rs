@@ -20,6 +20,7 @@ pub mod archive;
 pub mod backend;
 pub mod create;
 pub mod keys;
+pub mod lock;
 pub mod memory;
 pub mod notes;
 pub mod reader;
