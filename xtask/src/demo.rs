@@ -13,7 +13,8 @@ use maint_core::run::Run;
 use maint_core::status::{Exit, Status};
 use testbed::{Postgres, Redis, RedisVersion, redis, workload};
 
-use crate::weekly::{WeeklyArgs, weekly};
+use crate::routine::Cycle;
+use crate::weekly::{WeeklyArgs, routine};
 use crate::{report_files, setup, workspace};
 
 /// `demo`.
@@ -55,6 +56,32 @@ ttl = \"24h\"
 jitter = \"10%\"
 ";
 
+/// What must have been done before there is a backup to validate.
+const PREPARATION: &str = "[weekly]
+
+[monthly.1]
+title = \"A first backup\"
+
+[[monthly.1.step]]
+command = [\"backup-tool\", \"init\"]
+timeout = \"1m\"
+
+[[monthly.1.step]]
+command = [\"backup-tool\", \"full-backup\"]
+timeout = \"10m\"
+";
+
+/// Of the fifteenth of the month, what a demo can show: the programs for the rest come later.
+const RECOVERY: &str = "[weekly]
+
+[monthly.15]
+title = \"Disaster recovery\"
+
+[[monthly.15.step]]
+command = [\"backup-tool\", \"test-restore\"]
+timeout = \"10m\"
+";
+
 /// Runs the demo; the exit code is there when a signal ended it.
 pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Result<Option<Exit>, Failure> {
     if !(0.01..=100.0).contains(&args.scale) {
@@ -90,13 +117,23 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
     };
     let before = measure().map_err(failed)?;
     let started = jiff::Timestamp::now();
+    let demo = Routine { server: &server, cache: &cache, dir: &dir };
+    let config = demo.configure()?;
+
+    say(common, "a first backup, for Tuesday to validate");
+    let preparation = demo.write("preparation.toml", PREPARATION)?;
+    demo.run(Cycle::Month, "1", Some(preparation.into()), &config, common, run).await?;
 
     say(
         common,
         "Tuesday: pg-maint vacuums and rebuilds, redis-maint expires, cleans and analyses, backup-tool validates",
     );
-    let tuesday = Routine { server: &server, cache: &cache, dir: &dir };
-    let exit = tuesday.run(common, run).await?;
+    let mut exit = demo.run(Cycle::Week, "tuesday", None, &config, common, run).await?;
+    if exit.is_none() {
+        say(common, "the disaster recovery test of the 15th: the backup is restored, replayed and compared");
+        let recovery = demo.write("recovery.toml", RECOVERY)?;
+        exit = demo.run(Cycle::Month, "15", Some(recovery.into()), &config, common, run).await?;
+    }
 
     for (before, after) in before.iter().zip(measure().map_err(failed)?) {
         let text = format!("{} -> {}", shown(before), shown(&after));
@@ -125,27 +162,46 @@ struct Routine<'a> {
 }
 
 impl Routine<'_> {
-    /// The routine as cron would start it: a process of its own, told by the environment where the server is.
-    async fn run(&self, common: &CommonArgs, run: &Run) -> Result<Option<Exit>, Failure> {
-        let config = self.dir.join("maint.toml");
-        let write = |name: &str, text: &str| {
-            let path = self.dir.join(name);
-            maint_core::durable::replace(&path, text.as_bytes(), 0o600)
-                .map_err(|error| Failure::critical(error.to_string()))?;
-            Ok::<_, Failure>(path.display().to_string())
-        };
+    fn write(&self, name: &str, text: &str) -> Result<String, Failure> {
+        let path = self.dir.join(name);
+        maint_core::durable::replace(&path, text.as_bytes(), 0o600)
+            .map_err(|error| Failure::critical(error.to_string()))?;
+        Ok(path.display().to_string())
+    }
+
+    /// The configuration of all programs, and what it names.
+    fn configure(&self) -> Result<PathBuf, Failure> {
         let text = format!(
             "[pg-maint]\ndsn = \"{}\"\njobs = 2\nmin_index_size = \"1MiB\"\n\n\
-             [redis-maint]\nurl = \"{}\"\ncleanup_policy = \"{}\"\nexpire_policy = \"{}\"\n",
+             [redis-maint]\nurl = \"{}\"\ncleanup_policy = \"{}\"\nexpire_policy = \"{}\"\n\n\
+             [backup-tool]\ndsn = \"{}\"\nrepository = \"{}\"\npassword_file = \"{}\"\npgdata = \"{}\"\n",
             self.server.url(DATABASE),
             self.cache.url(),
-            write("cleanup.toml", CLEANUP)?,
-            write("expire.toml", EXPIRE)?,
+            self.write("cleanup.toml", CLEANUP)?,
+            self.write("expire.toml", EXPIRE)?,
+            self.server.url(DATABASE),
+            self.dir.join("repository").display(),
+            self.write("password", "a password for the demo")?,
+            self.server.data_dir().display(),
         );
-        write("maint.toml", &text)?;
-        let common = CommonArgs { config: Some(config), output: Format::Ndjson, ..common.clone() };
-        let args = WeeklyArgs::for_day("tuesday", workspace::root().join("target/release"), self.dir.join("state"));
-        weekly(&args, &common, run).await
+        self.write("maint.toml", &text).map(PathBuf::from)
+    }
+
+    /// A day of a routine as cron would start it: processes of their own, told by file and environment where the servers
+    /// are.
+    async fn run(
+        &self,
+        cycle: Cycle,
+        day: &str,
+        routines: Option<PathBuf>,
+        config: &Path,
+        common: &CommonArgs,
+        run: &Run,
+    ) -> Result<Option<Exit>, Failure> {
+        let common = CommonArgs { config: Some(config.to_owned()), output: Format::Ndjson, ..common.clone() };
+        let args = WeeklyArgs::for_day(day, workspace::root().join("target/release"), self.dir.join("state"));
+        let args = WeeklyArgs { routines, ..args };
+        routine(cycle, &args, &common, run).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chores and routines of the workspace: `cargo xtask demo | test | setup | weekly | report | bench`.
+//! Chores and routines of the workspace: `cargo xtask demo | test | setup | weekly | monthly | report | bench`.
 //!
 //! The routines start the built programs as child processes and link none of them. Every chore reports as the programs
 //! do: records on stdout, progress on stderr, one exit code.
@@ -10,6 +10,8 @@ use maint_core::cli::{CommonArgs, EXIT_CODES, block_on};
 use maint_core::failure::Failure;
 use maint_core::run::Run;
 use maint_core::status::Exit;
+
+use routine::Cycle;
 
 mod bench;
 mod demo;
@@ -43,6 +45,8 @@ enum Command {
     Setup,
     /// Run the maintenance week, or one day of it
     Weekly(weekly::WeeklyArgs),
+    /// Run the maintenance month, or one day of it
+    Monthly(weekly::WeeklyArgs),
     /// Write report.html and report.md from the journal
     Report(report_files::ReportArgs),
     /// Measure a tool against its peer
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test => "test",
         Command::Setup => "setup",
         Command::Weekly(_) => "weekly",
+        Command::Monthly(_) => "monthly",
         Command::Report(_) => "report",
         Command::Bench(_) => "bench",
     };
@@ -76,7 +81,8 @@ fn main() -> ExitCode {
 fn chore(cli: &Cli, run: &Run) -> Result<Option<Exit>, Failure> {
     match &cli.command {
         Command::Demo(args) => block_on(demo::demo(args, &cli.common, run))?,
-        Command::Weekly(args) => block_on(weekly::weekly(args, &cli.common, run))?,
+        Command::Weekly(args) => block_on(weekly::routine(Cycle::Week, args, &cli.common, run))?,
+        Command::Monthly(args) => block_on(weekly::routine(Cycle::Month, args, &cli.common, run))?,
         Command::Test => test::test(run).map(|()| None),
         Command::Setup => setup::setup(run).map(|()| None),
         Command::Report(args) => report_files::report(args, run).map(|()| None),

@@ -1,5 +1,5 @@
-//! `weekly`: runs the days of a routine by starting the built programs, one after the other, and passing on what they
-//! say.
+//! `weekly` and `monthly`: run the days of a routine by starting the built programs, one after the other, and passing on what
+//! they say.
 //!
 //! Every step ends as one record of this run, whose status is read from the child's exit code and nothing else. A step
 //! whose program is not there is `not-built`, which is never ok: a week that looks green without its backups would be
@@ -20,16 +20,16 @@ use maint_core::run::Run;
 use maint_core::status::{Exit, Severity, Status};
 use serde_json::Value;
 
-use crate::routine::{DAYS, Day, OnFailure, Routines, Step};
+use crate::routine::{Cycle, Day, OnFailure, Routines, Step};
 use crate::workspace;
 
 /// After a timeout or an interruption a program has this long to clean up.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// `weekly`.
+/// `weekly`, `monthly`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WeeklyArgs {
-    /// Only this day (monday .. sunday, or today) [default: the whole week]
+    /// Only this day (monday .. sunday; of a month 1 or 15; or today) [default: all of them]
     #[arg(long, value_name = "DAY")]
     day: Option<String>,
     /// Show what would run, and stop
@@ -55,19 +55,31 @@ impl WeeklyArgs {
 }
 
 /// Runs the routine; the exit code is there when a signal ended it.
-pub(crate) async fn weekly(args: &WeeklyArgs, common: &CommonArgs, run: &Run) -> Result<Option<Exit>, Failure> {
+pub(crate) async fn routine(
+    cycle: Cycle,
+    args: &WeeklyArgs,
+    common: &CommonArgs,
+    run: &Run,
+) -> Result<Option<Exit>, Failure> {
     let path = args.routines.clone().unwrap_or_else(|| workspace::root().join("xtask/routines.toml"));
     let routines = Routines::read(&path)?;
-    let today = jiff::Zoned::now().strftime("%A").to_string().to_lowercase();
-    let day = args.day.as_deref().map(str::to_lowercase).map(|day| if day == "today" { today } else { day });
+    let now = jiff::Zoned::now();
+    let today = match cycle {
+        Cycle::Week => now.strftime("%A").to_string().to_lowercase(),
+        Cycle::Month => now.day().to_string(),
+    };
+    let asked = args.day.as_deref().map(str::to_lowercase);
+    let is_today = asked.as_deref() == Some("today");
+    let day = asked.map(|day| if is_today { today } else { day });
     if let Some(day) = &day
-        && !DAYS.contains(&day.as_str())
+        && !is_today
+        && !cycle.days().contains(&day.as_str())
     {
-        let near = maint_core::config::nearest(day, DAYS.iter().copied());
-        return Err(Failure::usage(format!("--day {day}: not a day of the week{near}")));
+        let near = maint_core::config::nearest(day, cycle.days().iter().copied());
+        return Err(Failure::usage(format!("--day {day}: not a day of the {} routine{near}", cycle.name())));
     }
     let bin_dir = args.bin_dir.clone().unwrap_or_else(|| workspace::root().join("target/release"));
-    let days = routines.days(day.as_deref());
+    let days = routines.days(cycle, day.as_deref());
     if args.dry_run {
         for (name, day) in days {
             for step in &day.steps {
@@ -80,7 +92,7 @@ pub(crate) async fn weekly(args: &WeeklyArgs, common: &CommonArgs, run: &Run) ->
         Some(dir) => dir.clone(),
         None => workspace::state_dir()?,
     };
-    let _lock = RunLock::acquire(&state_dir, "weekly").map_err(|error| match error {
+    let _lock = RunLock::acquire(&state_dir, cycle.name()).map_err(|error| match error {
         LockError::Held { .. } => Failure::not_now(error.to_string()),
         LockError::Io { .. } => Failure::usage(error.to_string()),
     })?;

@@ -145,3 +145,40 @@ pub enum About {
     /// A file set.
     Files(FilesBackup),
 }
+
+/// A backup for tests to change.
+#[cfg(test)]
+pub(crate) fn sample() -> ClusterBackup {
+    let segment = Segment { timeline: 1, log: 0, segment: 2 };
+    ClusterBackup {
+        label: "20260101-000000F".into(),
+        kind: Kind::Full,
+        parent: None,
+        system_identifier: 7_000_000_000_000_000_001,
+        server_version: 150_018,
+        timeline: 1,
+        start_lsn: Lsn(0x0200_0028),
+        stop_lsn: Lsn(0x0200_0138),
+        start_segment: segment,
+        stop_segment: segment,
+        wal_segment_bytes: 16 << 20,
+        start_time: Timestamp::UNIX_EPOCH,
+        stop_time: Timestamp::UNIX_EPOCH,
+        from_standby: false,
+        tablespaces: Vec::new(),
+        files: 1000,
+        bytes: 30_000_000,
+        stored_bytes: 4_000_000,
+        data_checksums: true,
+        pages_checked: 3000,
+        torn_pages: 0,
+        damaged: Vec::new(),
+        required: RequiredSettings {
+            max_connections: 100,
+            max_worker_processes: 8,
+            max_wal_senders: 10,
+            max_prepared_transactions: 0,
+            max_locks_per_transaction: 64,
+        },
+    }
+}

@@ -39,6 +39,7 @@ pub static SECTION: Section = Section {
             checked::<PathBuf>,
             "file with the second repository's password; the first one's when not set",
         ),
+        key("dsn", "", &["DATABASE_URL"], checked::<String>, "connection string or URL of the server"),
         key("pgdata", "", &["PGDATA"], checked::<PathBuf>, "data directory of the cluster"),
         key(
             "pg_bindir",

@@ -1,5 +1,7 @@
 //! From the command line to the commands.
 
+use std::process::ExitCode;
+
 use maint_core::cancel::Cancel;
 use maint_core::cli::{block_on, common};
 use maint_core::config::{COMMON, Settings};
@@ -7,27 +9,70 @@ use maint_core::failure::Failure;
 use maint_core::run::{Run, complain};
 use maint_core::status::Exit;
 
-use crate::TOOL;
 use crate::cli::{Cli, Command, KeyAction, SECTION, WalAction};
 use crate::work::Work;
+use crate::{
+    TOOL, config_backup, copy, database_backup, database_recovery, expire, full_backup, incremental_backup, info, init,
+    key, list, monitor_backups, pin, pitr_backup, pitr_recovery, prune, repair, table_recovery, test_restore,
+    validate_backups, wal,
+};
 
-const BACKUP_COLUMNS: &[&str] = &["kind", "bytes", "stored_bytes", "stop_time"];
-const STEP_COLUMNS: &[&str] = &["bytes", "duration_seconds"];
-const CHECK_COLUMNS: &[&str] = &["value", "warning", "critical"];
+const BACKUP_COLUMNS: &[&str] = &["kind", "bytes", "stored_bytes", "stop_time", "pinned"];
+const STEP_COLUMNS: &[&str] = &["label", "bytes", "stored_bytes", "duration_seconds"];
+const CHECK_COLUMNS: &[&str] = &["value", "objects", "bytes"];
+const WAL_COLUMNS: &[&str] = &["first", "last", "segments", "stored_bytes"];
+const POINT_COLUMNS: &[&str] = &["time", "lsn", "xid", "name"];
+
+impl Command {
+    /// The task's name in records, and the fields that a table shows.
+    fn task(&self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Command::Init(_) => ("init", STEP_COLUMNS),
+            Command::Key { .. } => ("key", STEP_COLUMNS),
+            Command::List(_) => ("list", BACKUP_COLUMNS),
+            Command::Info(_) => ("info", BACKUP_COLUMNS),
+            Command::Expire(_) => ("expire", STEP_COLUMNS),
+            Command::Pin(_) => ("pin", STEP_COLUMNS),
+            Command::Prune(_) => ("prune", STEP_COLUMNS),
+            Command::Repair(_) => ("repair", STEP_COLUMNS),
+            Command::Copy(_) => ("copy", STEP_COLUMNS),
+            Command::FullBackup(_) => ("full-backup", STEP_COLUMNS),
+            Command::IncrementalBackup(_) => ("incremental-backup", STEP_COLUMNS),
+            Command::DatabaseBackup(_) => ("database-backup", STEP_COLUMNS),
+            Command::PitrBackup(_) => ("pitr-backup", STEP_COLUMNS),
+            Command::WalPush(_) => ("wal-push", STEP_COLUMNS),
+            Command::WalFetch(_) => ("wal-fetch", STEP_COLUMNS),
+            Command::Wal { action: WalAction::Points(_) } => ("wal-points", POINT_COLUMNS),
+            Command::Wal { action: WalAction::List(_) } => ("wal-list", WAL_COLUMNS),
+            Command::Wal { action: WalAction::Gaps } => ("wal-gaps", WAL_COLUMNS),
+            Command::ConfigBackup(_) => ("config-backup", STEP_COLUMNS),
+            Command::DatabaseRecovery(_) => ("database-recovery", STEP_COLUMNS),
+            Command::PitrRecovery(_) => ("pitr-recovery", STEP_COLUMNS),
+            Command::TableRecovery(_) => ("table-recovery", STEP_COLUMNS),
+            Command::ValidateBackups(_) => ("validate-backups", CHECK_COLUMNS),
+            Command::TestRestore(_) => ("test-restore", CHECK_COLUMNS),
+            Command::MonitorBackups(_) => ("monitor-backups", CHECK_COLUMNS),
+            Command::Common(_) => ("", &[]),
+        }
+    }
+}
 
 /// Runs the command and returns how the program ends.
-pub fn run(cli: &Cli) -> Exit {
+pub fn run(cli: &Cli) -> ExitCode {
     maint_core::logging::init(cli.common.verbose, cli.common.quiet, None);
-    let (task, columns) = match &cli.command {
-        Command::Common(command) => {
-            return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).unwrap_or_else(|failure| {
+    if let Command::Common(command) = &cli.command {
+        let done = common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]);
+        return done
+            .unwrap_or_else(|failure| {
                 complain(TOOL, &failure);
                 failure.exit
-            });
-        }
-        Command::WalPush(_) => ("wal-push", STEP_COLUMNS),
-        _ => ("other", BACKUP_COLUMNS),
-    };
+            })
+            .into();
+    }
+    if let Command::WalPush(_) | Command::WalFetch(_) = &cli.command {
+        return called_by_the_server(cli);
+    }
+    let (task, columns) = cli.command.task();
     let run = Run::start(TOOL, task, cli.common.output, columns);
     let mut subject = String::new();
     match block_on(command(cli, &run, &mut subject)) {
@@ -35,10 +80,43 @@ pub fn run(cli: &Cli) -> Exit {
         Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
         Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
     }
+    .into()
+}
+
+/// `wal-push` and `wal-fetch`: PostgreSQL decides what their exit codes mean, and their stdout goes into its log, so they
+/// write no records.
+fn called_by_the_server(cli: &Cli) -> ExitCode {
+    let (task, columns) = cli.command.task();
+    let run = Run::start(TOOL, task, cli.common.output, columns);
+    let called = async {
+        let mut work = work(cli, &run)?;
+        Ok::<u8, Failure>(tokio::task::block_in_place(|| match &cli.command {
+            Command::WalPush(args) => wal::push::run(args, &mut work),
+            Command::WalFetch(args) => wal::fetch::run(args, &mut work),
+            _ => wal::push::FAILED,
+        }))
+    };
+    let code = match block_on(called) {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) | Err(failure) => {
+            wal::push::complain(task, &failure);
+            if task == "wal-push" { wal::push::FAILED } else { wal::fetch::ABORT }
+        }
+    };
+    ExitCode::from(code)
 }
 
 #[allow(clippy::unused_async, reason = "signals are listened for inside of the runtime")]
 async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Exit>, Failure> {
+    let mut work = work(cli, run)?;
+    let cancel = work.cancel.clone();
+    let done = tokio::task::block_in_place(|| dispatch(&cli.command, &mut work));
+    *subject = work.subject;
+    done?;
+    Ok(cancel.exit())
+}
+
+fn work<'a>(cli: &Cli, run: &'a Run) -> Result<Work<'a>, Failure> {
     let mut settings = Settings::load(cli.common.config.as_deref(), &[&COMMON, &SECTION])?;
     settings.flag(&SECTION, "repository", cli.place.repository.as_ref())?;
     settings.flag(
@@ -46,16 +124,38 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
         "password_file",
         cli.place.password_file.as_ref().map(|path| path.display().to_string()),
     )?;
-    let cancel = Cancel::on_signals()?;
     let runtime = tokio::runtime::Handle::current();
-    let mut work = Work { run, settings, cancel: cancel.clone(), runtime, subject: String::new() };
-    let done = tokio::task::block_in_place(|| dispatch(&cli.command, &mut work));
-    *subject = work.subject;
-    done?;
-    Ok(cancel.exit())
+    Ok(Work { run, settings, cancel: Cancel::on_signals()?, runtime, subject: String::new() })
 }
 
 fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
-    let _ = (command, work, CHECK_COLUMNS, std::any::type_name::<(KeyAction, WalAction)>());
-    Err(Failure::usage("not built yet"))
+    match command {
+        Command::Init(args) => init::run(args, work),
+        Command::Key { action: KeyAction::List } => key::list(work),
+        Command::Key { action: KeyAction::Add(args) } => key::add(args, work),
+        Command::Key { action: KeyAction::Rotate(args) } => key::rotate(args, work),
+        Command::List(args) => list::run(args, work),
+        Command::Info(args) => info::run(args, work),
+        Command::Expire(args) => expire::run(args, work),
+        Command::Pin(args) => pin::run(args, work),
+        Command::Prune(args) => prune::run(args, work),
+        Command::Repair(args) => repair::run(args, work),
+        Command::Copy(args) => copy::run(args, work),
+        Command::FullBackup(args) => full_backup::run(args, work),
+        Command::IncrementalBackup(args) => incremental_backup::run(args, work),
+        Command::DatabaseBackup(args) => database_backup::run(args, work),
+        Command::PitrBackup(args) => pitr_backup::run(args, work),
+        Command::Wal { action: WalAction::List(args) } => wal::list::run(args, work),
+        Command::Wal { action: WalAction::Gaps } => wal::gaps::run(work),
+        Command::Wal { action: WalAction::Points(args) } => wal::points::run(args, work),
+        Command::ConfigBackup(args) => config_backup::run(args, work),
+        Command::DatabaseRecovery(args) => database_recovery::run(args, work),
+        Command::PitrRecovery(args) => pitr_recovery::run(args, work),
+        Command::TableRecovery(args) => table_recovery::run(args, work),
+        Command::ValidateBackups(args) => validate_backups::run(args, work),
+        Command::TestRestore(args) => test_restore::run(args, work),
+        Command::MonitorBackups(args) => monitor_backups::run(args, work),
+        // These two never come here: see `run`.
+        Command::WalPush(_) | Command::WalFetch(_) | Command::Common(_) => Ok(()),
+    }
 }

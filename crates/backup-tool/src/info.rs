@@ -17,7 +17,7 @@ use crate::work::Work;
 pub fn run(args: &BackupArg, work: &mut Work<'_>) -> Result<(), Failure> {
     let store = work.store()?;
     let (_, stored) = find(&store, &args.backup)?;
-    work.subject = stored.label().to_owned();
+    stored.label().clone_into(&mut work.subject);
     let mut record = list::record(&stored);
     if let Some(About::Cluster(backup)) = &stored.about {
         record = record

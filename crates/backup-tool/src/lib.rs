@@ -13,16 +13,33 @@ pub mod backup;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod config_backup;
+pub mod copy;
+pub mod database_backup;
+pub mod database_recovery;
+pub mod expire;
 pub mod files;
+pub mod full_backup;
+pub mod incremental_backup;
 pub mod info;
 pub mod init;
+pub mod key;
 pub mod list;
 pub mod lsn;
+pub mod monitor_backups;
 pub mod pin;
+pub mod pitr_backup;
+pub mod pitr_recovery;
+pub mod prune;
 pub mod recovery;
+pub mod repair;
 pub mod server;
 pub mod storage;
 pub mod store;
+pub mod table_recovery;
+pub mod take;
+pub mod test_restore;
+pub mod validate_backups;
 pub mod wal;
 pub mod work;
 
@@ -34,7 +51,7 @@ pub const TOOL: &str = "backup-tool";
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> ExitCode {
     match maint_core::cli::parse::<cli::Cli>() {
-        Ok(cli) => commands::run(&cli).into(),
+        Ok(cli) => commands::run(&cli),
         Err(code) => code,
     }
 }

@@ -1,3 +1,4 @@
 //! The server that is backed up: the session of a backup, and what archiving looks like from inside.
 
+pub mod archiving;
 pub mod session;

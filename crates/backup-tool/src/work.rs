@@ -72,7 +72,9 @@ impl Work<'_> {
     /// # Errors
     /// The connection string does not hold.
     pub fn target(&self, server: &ServerArgs) -> Result<Target, Failure> {
-        Ok(Target::resolve(server.dsn.as_deref(), &|name| std::env::var(name).ok())?)
+        let configured = self.settings.optional::<String>(&SECTION, "dsn")?;
+        let dsn = server.dsn.as_deref().or(configured.as_deref());
+        Ok(Target::resolve(dsn, &|name| std::env::var(name).ok())?)
     }
 
     /// The data directory, from flag, environment and file.
@@ -85,6 +87,27 @@ impl Work<'_> {
             Failure::usage("no data directory was named")
                 .hint("give --pgdata DIR, or set PGDATA or `pgdata` in [backup-tool] of maint.toml")
         })
+    }
+
+    /// The command line with which the server calls this program, for `archive_command` and `restore_command`: quoted for
+    /// the shell, with the `%` of paths doubled. `rest` is what comes after the configuration.
+    ///
+    /// # Errors
+    /// There is no configuration file that the server's process could read, or a path is not UTF-8.
+    pub fn own_command(&self, rest: &str) -> Result<String, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::critical(format!("cannot tell where this program is: {error}")))?;
+        let config = self.settings.file().ok_or_else(|| {
+            Failure::usage("the server can only call backup-tool with a configuration file, and there is none")
+                .hint("put repository and password_file into a maint.toml, and give --config FILE")
+        })?;
+        let config = std::path::absolute(config)
+            .map_err(|error| Failure::usage(format!("cannot tell where {} is: {error}", config.display())))?;
+        let quoted = |path: &std::path::Path| {
+            let text = path.to_str().ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display())))?;
+            Ok::<String, Failure>(format!("'{}'", text.replace('\'', r"'\''").replace('%', "%%")))
+        };
+        Ok(format!("{} --config {} {rest}", quoted(&program)?, quoted(&config)?))
     }
 }
 

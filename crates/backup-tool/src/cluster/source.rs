@@ -1,1 +1,208 @@
-//! (to come)
+//! A cluster as the storage engine reads it: the entries of the [walk](super::walk) as nodes of a tree, and files as
+//! [readers](super::reader).
+//!
+//! An incremental backup takes a file over from its parent when name, size, time of change and time of status change are
+//! what the parent stored. That is not enough for a file that was changed while the parent was taken: the change may have
+//! come after the parent read it and still in the same tick of the kernel's clock, and then the file looks unchanged for
+//! ever. So every file that was touched since the parent began (and a moment before, for coarse clocks) is read again.
+//! The engine has no switch for that per file; what it compares and what no restore uses is the time of status change,
+//! so such a file gets the moment of this walk there, which no parent can have stored. The next backup reads it once more.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use maint_core::cancel::Cancel;
+use rustic_core::repofile::{Metadata, Node, NodeType};
+use rustic_core::{ReadSource, ReadSourceEntry, ReadSourceOpen, RusticResult};
+
+use super::control::Control;
+use super::reader::{FileReader, Job};
+use super::relation::RelationFile;
+use super::report::{Report, manifest_path};
+use super::walk::{Entry, EntryKind, Step, Walk};
+use crate::backup::Tablespace;
+
+/// File systems stamp files by clocks that lag behind: by milliseconds mostly, by up to two seconds on old ones.
+const TICK: SignedDuration = SignedDuration::from_secs(2);
+
+/// What is to be read, and how.
+#[derive(Debug, Clone)]
+pub struct ClusterSpec {
+    /// The data directory.
+    pub pgdata: PathBuf,
+    /// Name of this server's directory in tablespaces ([`Control::version_directory`]).
+    pub version_directory: String,
+    /// Pages of a segment, when pages carry checksums that are to be compared.
+    pub checked_segment_pages: Option<u32>,
+    /// When the parent began to read, or earlier, for an incremental backup; a full one has none.
+    pub parent_began: Option<Timestamp>,
+    /// Ends reading early.
+    pub cancel: Cancel,
+}
+
+impl ClusterSpec {
+    /// The cluster in `pgdata`, with this control file, of a server with this major version.
+    pub fn new(
+        pgdata: PathBuf,
+        control: &Control,
+        major: i32,
+        parent_began: Option<Timestamp>,
+        cancel: Cancel,
+    ) -> Self {
+        ClusterSpec {
+            pgdata,
+            version_directory: control.version_directory(major),
+            checked_segment_pages: control.data_checksums().then_some(control.segment_pages),
+            parent_began,
+            cancel,
+        }
+    }
+}
+
+/// A cluster to be archived, once.
+#[derive(Debug)]
+pub struct ClusterSource {
+    spec: ClusterSpec,
+    report: Arc<Report>,
+}
+
+impl ClusterSource {
+    /// Nothing is read before the engine asks.
+    pub fn new(spec: ClusterSpec) -> Self {
+        ClusterSource { spec, report: Arc::default() }
+    }
+
+    /// What becomes of the files; to be asked when the engine has ended.
+    pub fn report(&self) -> Arc<Report> {
+        Arc::clone(&self.report)
+    }
+}
+
+impl ReadSource for ClusterSource {
+    type Open = OpenFile;
+    type Iter = Entries;
+
+    fn size(&self) -> RusticResult<Option<u64>> {
+        Ok(None)
+    }
+
+    fn entries(&self) -> Entries {
+        Entries {
+            walk: Walk::new(&self.spec.pgdata, &self.spec.version_directory),
+            spec: self.spec.clone(),
+            now: Timestamp::now(),
+            report: Arc::clone(&self.report),
+        }
+    }
+}
+
+/// The entries of a cluster, parents before children, siblings by name.
+#[derive(Debug)]
+pub struct Entries {
+    walk: Walk,
+    spec: ClusterSpec,
+    now: Timestamp,
+    report: Arc<Report>,
+}
+
+/// A file that the engine may want to read.
+#[derive(Debug)]
+pub struct OpenFile(Job);
+
+impl ReadSourceOpen for OpenFile {
+    type Reader = FileReader;
+
+    fn open(self) -> RusticResult<FileReader> {
+        Ok(FileReader::new(self.0))
+    }
+}
+
+/// A mode as restic stores it: Go's `os.FileMode`, whose type bits are not those of Unix.
+fn go_mode(mode: u32) -> u32 {
+    const BITS: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+    let kind = match mode & 0o170_000 {
+        0o040_000 => 1 << 31,
+        0o120_000 => 1 << 27,
+        _ => 0,
+    };
+    BITS.iter().filter(|(unix, _)| mode & unix != 0).fold(kind | (mode & 0o777), |all, (_, go)| all | go)
+}
+
+fn moment(seconds: i64, nanoseconds: i64) -> Timestamp {
+    Timestamp::new(seconds, nanoseconds as i32).unwrap_or(Timestamp::MAX)
+}
+
+/// Whether a file with these times may have changed after a parent that began then read it.
+fn touched(parent_began: Timestamp, modified: Timestamp, changed: Timestamp) -> bool {
+    modified.max(changed) >= parent_began.saturating_sub(TICK).unwrap_or(Timestamp::MIN)
+}
+
+impl Entries {
+    fn metadata(&self, found: &fs::Metadata) -> Metadata {
+        let modified = moment(found.mtime(), found.mtime_nsec());
+        let changed = moment(found.ctime(), found.ctime_nsec());
+        let read_again =
+            found.is_file() && self.spec.parent_began.is_some_and(|began| touched(began, modified, changed));
+        Metadata {
+            mode: Some(go_mode(found.mode())),
+            mtime: Some(modified),
+            atime: Some(modified),
+            ctime: Some(if read_again { self.now } else { changed }),
+            uid: Some(found.uid()),
+            gid: Some(found.gid()),
+            inode: found.ino(),
+            size: if found.is_file() { found.len() } else { 0 },
+            ..Metadata::default()
+        }
+    }
+
+    fn store(&self, entry: Entry) -> ReadSourceEntry<OpenFile> {
+        let Entry { tree, source, kind, metadata } = entry;
+        let meta = self.metadata(&metadata);
+        let (node_type, open) = match kind {
+            EntryKind::Directory => (NodeType::Dir, None),
+            EntryKind::Link { oid, location } => {
+                let text = location.to_string_lossy().into_owned();
+                self.report.tablespace(Tablespace { oid, location: text });
+                (NodeType::from_link(&location), None)
+            }
+            EntryKind::File(file, relation) => {
+                let path = manifest_path(&tree).unwrap_or_else(|| tree.clone());
+                let number = self.report.list(path.clone(), meta.size, meta.mtime.unwrap_or_default());
+                let first = |relation: RelationFile| {
+                    self.spec.checked_segment_pages.map(|pages| relation.segment.wrapping_mul(pages))
+                };
+                let first_block = relation.and_then(first);
+                let (report, cancel) = (Arc::clone(&self.report), self.spec.cancel.clone());
+                (
+                    NodeType::File,
+                    Some(OpenFile(Job { file, number, source, path, size: meta.size, first_block, report, cancel })),
+                )
+            }
+        };
+        let node = Node::new_node(tree.file_name().unwrap_or_default(), node_type, meta);
+        ReadSourceEntry { path: tree, node, open }
+    }
+}
+
+impl Iterator for Entries {
+    type Item = RusticResult<ReadSourceEntry<OpenFile>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.spec.cancel.is_cancelled() {
+                self.report.interrupt();
+                return None;
+            }
+            match self.walk.next()? {
+                Step::Entry(entry) => return Some(Ok(self.store(*entry))),
+                Step::Vanished => self.report.vanish(),
+                Step::Note(note) => self.report.note(note),
+                Step::Failed(error) => self.report.fail(error),
+            }
+        }
+    }
+}

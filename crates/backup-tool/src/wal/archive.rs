@@ -1,1 +1,585 @@
-//! (to come)
+//! The archive of one cluster's write-ahead log: sealed objects below `wal/` of a repository.
+//!
+//! A file is archived once and never changed: archiving it again succeeds when it is the same file and fails when it is
+//! not. A repository belongs to the first cluster that archived into it. That cluster is named by an object of its own,
+//! which is created before anything else, so that of two clusters that come at the same moment only one can win; the other
+//! writes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use maint_core::failure::Failure;
+
+use crate::storage::{Put, Storage, StorageError};
+use crate::store::keys::Keys;
+use crate::wal::header::{self, HeaderError};
+use crate::wal::history::{History, HistoryError};
+use crate::wal::name::{Segment, WalName};
+use crate::wal::object::{Binding, SealError, Sealer};
+
+/// Where archived files lie, below the repository's root.
+const ROOT: &str = "wal";
+/// The object that names the cluster, and its name as what it is bound to. It belongs to no cluster itself.
+const CLUSTER_KEY: &str = "wal/cluster.sealed";
+const CLUSTER: Binding<'static> = Binding { system_identifier: 0, name: "cluster" };
+/// What the name of every archived object ends with.
+const SUFFIX: &str = ".wal";
+
+/// The archive of one cluster.
+#[derive(Debug)]
+pub struct Archive {
+    storage: Arc<dyn Storage>,
+    sealer: Sealer,
+    system_identifier: u64,
+    /// Whether the repository is known to belong to this cluster.
+    ours: AtomicBool,
+}
+
+/// What became of a file that was archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was stored, durably.
+    Stored,
+    /// It was there already, whole and the same.
+    Already,
+}
+
+/// An archived file, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// Its name.
+    pub name: WalName,
+    /// Key of its object.
+    pub key: String,
+    /// Size of its object in bytes.
+    pub stored_bytes: u64,
+}
+
+/// Something that could not be done in the archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The storage below it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// There is no such file in the archive; that the archive itself is there was seen.
+    #[error("{name} is not in the archive of {place}")]
+    Absent {
+        /// The file.
+        name: WalName,
+        /// The repository.
+        place: String,
+    },
+    /// Nothing was ever archived here.
+    #[error("nothing was ever archived in {0}")]
+    Empty(String),
+    /// An object does not open.
+    #[error("{key} in {place} does not open: {source}")]
+    Damaged {
+        /// The object's key.
+        key: String,
+        /// The repository.
+        place: String,
+        /// What is wrong with it.
+        source: SealError,
+    },
+    /// The archive has a file of this name that is another one.
+    #[error("{name} is in the archive of {place} already, with other content")]
+    Differs {
+        /// The file.
+        name: WalName,
+        /// The repository.
+        place: String,
+    },
+    /// The repository belongs to another cluster.
+    #[error("{place} holds the WAL of the cluster with system identifier {theirs}, and this one has {ours}")]
+    OtherCluster {
+        /// The repository.
+        place: String,
+        /// The cluster that it belongs to.
+        theirs: u64,
+        /// The cluster at hand.
+        ours: u64,
+    },
+    /// The file is not the segment that its name says.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The history file does not hold.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The file cannot be sealed.
+    #[error("cannot archive {name}: {source}")]
+    Seal {
+        /// The file.
+        name: WalName,
+        /// Why not.
+        source: SealError,
+    },
+}
+
+impl ArchiveError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ArchiveError::Storage(_) => "see that the repository is reachable and has room; the server tries again",
+            ArchiveError::Absent { .. } => "`backup-tool wal gaps` shows what else is missing",
+            ArchiveError::Empty(_) => "see that this is the right repository, and that its disk is mounted",
+            ArchiveError::Damaged { .. } => {
+                "restore this object from a copy of the repository; where the server still has the file, remove the \
+                 object and it is archived again"
+            }
+            ArchiveError::Differs { .. } => {
+                "two servers archive into one repository, or the server was set back without a new timeline; find out \
+                 which, nothing was overwritten"
+            }
+            ArchiveError::OtherCluster { .. } => "give every cluster a repository of its own; nothing was written",
+            ArchiveError::Header(_) => "the file was renamed, or is of another cluster; nothing was written",
+            ArchiveError::History(_) => {
+                "the server's history file is damaged; take a new full backup once it is mended"
+            }
+            ArchiveError::Seal { .. } => "the server keeps the file and tries again",
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        let hint = error.hint();
+        let refused = matches!(error, ArchiveError::OtherCluster { .. } | ArchiveError::Header(_));
+        let failure = if refused { Failure::usage(error.to_string()) } else { Failure::critical(error.to_string()) };
+        failure.hint(hint)
+    }
+}
+
+/// The clusters that have files in the archive of a repository.
+///
+/// # Errors
+/// The storage cannot be listed.
+pub fn systems(storage: &dyn Storage) -> Result<Vec<u64>, ArchiveError> {
+    let mut found: Vec<u64> =
+        storage.list(ROOT)?.iter().filter_map(|object| object.key.split('/').nth(1)?.parse().ok()).collect();
+    found.dedup();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// The cluster that a repository's archive belongs to; `None` when nothing was ever archived in it.
+///
+/// # Errors
+/// It cannot be read, or does not open.
+pub fn owner(storage: &dyn Storage, keys: &Keys) -> Result<Option<u64>, ArchiveError> {
+    read_owner(storage, &Sealer::new(keys))
+}
+
+fn read_owner(storage: &dyn Storage, sealer: &Sealer) -> Result<Option<u64>, ArchiveError> {
+    let object = match storage.get(CLUSTER_KEY) {
+        Ok(object) => object,
+        Err(error) if error.is_not_found() => {
+            // A root that is gone has no such object either; listing it is an error.
+            storage.list(ROOT)?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let damaged = |source| ArchiveError::Damaged { key: CLUSTER_KEY.into(), place: storage.location(), source };
+    let plain = sealer.open(CLUSTER, object).map_err(damaged)?;
+    let number = std::str::from_utf8(&plain).ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| damaged(SealError::Content("it names no cluster")))
+}
+
+impl Archive {
+    /// The archive in `storage` of the cluster with this system identifier. Nothing is read or written yet.
+    pub fn new(storage: Arc<dyn Storage>, keys: &Keys, system_identifier: u64) -> Self {
+        Archive { storage, sealer: Sealer::new(keys), system_identifier, ours: AtomicBool::new(false) }
+    }
+
+    /// The cluster's identity.
+    pub fn system_identifier(&self) -> u64 {
+        self.system_identifier
+    }
+
+    /// The keys, for what is kept beside the archive.
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Key of the object of a file.
+    pub fn key_of(&self, name: WalName) -> String {
+        let system = self.system_identifier;
+        match name {
+            WalName::Segment(segment) | WalName::Partial(segment) | WalName::Backup(segment, _) => {
+                let Segment { timeline, log, .. } = segment;
+                format!("{ROOT}/{system}/{timeline:08X}/{log:08X}/{name}{SUFFIX}")
+            }
+            WalName::History(_) => format!("{ROOT}/{system}/history/{name}{SUFFIX}"),
+        }
+    }
+
+    /// Archives a file. When it returns, the file is in the archive, durably and whole.
+    ///
+    /// # Errors
+    /// The file is not what its name says or not of this cluster; the repository belongs to another cluster; it has
+    /// another file of this name; or it cannot be written. Nothing was changed in any of these cases.
+    pub fn push(&self, name: WalName, content: &[u8]) -> Result<Pushed, ArchiveError> {
+        self.check(name, content)?;
+        self.claim()?;
+        let text = name.to_string();
+        let sealed = self
+            .sealer
+            .seal(Binding { system_identifier: self.system_identifier, name: &text }, content)
+            .map_err(|source| ArchiveError::Seal { name, source })?;
+        match self.storage.put_new(&self.key_of(name), &sealed)? {
+            Put::Created => Ok(Pushed::Stored),
+            // Opened whole: the server forgets the file on our word, so a damaged object is no reason to say yes.
+            Put::Exists if self.fetch(name)? == content => Ok(Pushed::Already),
+            Put::Exists => Err(ArchiveError::Differs { name, place: self.storage.location() }),
+        }
+    }
+
+    /// Whether the content can be what the name says, and of this cluster.
+    fn check(&self, name: WalName, content: &[u8]) -> Result<(), ArchiveError> {
+        match name {
+            WalName::Segment(segment) | WalName::Partial(segment) => {
+                let found = header::check(segment, content)?.system_identifier;
+                if found != self.system_identifier {
+                    return Err(ArchiveError::Header(HeaderError {
+                        segment,
+                        field: "its system identifier",
+                        found: found.to_string(),
+                        expected: self.system_identifier.to_string(),
+                    }));
+                }
+            }
+            WalName::History(timeline) => {
+                History::parse(timeline, &String::from_utf8_lossy(content))?;
+            }
+            WalName::Backup(..) => {}
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the repository belongs to this cluster, claiming it when it belongs to none.
+    ///
+    /// # Errors
+    /// It belongs to another cluster, or that cannot be told.
+    pub fn claim(&self) -> Result<(), ArchiveError> {
+        if self.ours.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if read_owner(self.storage.as_ref(), &self.sealer)?.is_none() {
+            let others = systems(self.storage.as_ref())?.into_iter().find(|other| *other != self.system_identifier);
+            if let Some(theirs) = others {
+                return Err(self.other(theirs));
+            }
+            let plain = self.system_identifier.to_string();
+            let sealed = self.sealer.seal(CLUSTER, plain.as_bytes()).map_err(|source| ArchiveError::Damaged {
+                key: CLUSTER_KEY.into(),
+                place: self.storage.location(),
+                source,
+            })?;
+            self.storage.put_new(CLUSTER_KEY, &sealed)?;
+        }
+        // Read also what was just written: another cluster may have been first.
+        self.require()
+    }
+
+    /// Makes sure that the repository belongs to this cluster, without writing.
+    ///
+    /// # Errors
+    /// It belongs to another or to none, or that cannot be told.
+    pub fn require(&self) -> Result<(), ArchiveError> {
+        match read_owner(self.storage.as_ref(), &self.sealer)? {
+            Some(owner) if owner == self.system_identifier => {
+                self.ours.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Some(theirs) => Err(self.other(theirs)),
+            None => Err(ArchiveError::Empty(self.storage.location())),
+        }
+    }
+
+    fn other(&self, theirs: u64) -> ArchiveError {
+        ArchiveError::OtherCluster { place: self.storage.location(), theirs, ours: self.system_identifier }
+    }
+
+    /// The file, verified to the last bit.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Absent`] when it is not there; anything else says that it could not be told, or is damaged.
+    pub fn fetch(&self, name: WalName) -> Result<Vec<u8>, ArchiveError> {
+        let key = self.key_of(name);
+        let place = self.storage.location();
+        let object = match self.storage.get(&key) {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => {
+                // A root that is gone has no such object either; listing it is an error.
+                self.storage.list(&self.history_prefix())?;
+                return Err(ArchiveError::Absent { name, place });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let text = name.to_string();
+        self.sealer
+            .open(Binding { system_identifier: self.system_identifier, name: &text }, object)
+            .map_err(|source| ArchiveError::Damaged { key, place, source })
+    }
+
+    /// Everything in the archive, sorted by name: segments, then unfinished ones, backup notes, and histories.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn names(&self) -> Result<Vec<Archived>, ArchiveError> {
+        let mut found = Vec::new();
+        for object in self.storage.list(&format!("{ROOT}/{}", self.system_identifier))? {
+            let file = object.key.rsplit('/').next().unwrap_or_default();
+            let name = file.strip_suffix(SUFFIX).and_then(|name| name.parse::<WalName>().ok());
+            if let Some(name) = name.filter(|name| self.key_of(*name) == object.key) {
+                found.push(Archived { name, key: object.key, stored_bytes: object.size });
+            } else {
+                tracing::warn!("{} in {} is no archived file", object.key, self.storage.location());
+            }
+        }
+        found.sort_by_key(|archived| archived.name);
+        Ok(found)
+    }
+
+    /// The history of every timeline in the archive, sorted by timeline. One that has segments and no history file is
+    /// taken for one that never branched, as the server does.
+    ///
+    /// # Errors
+    /// The archive cannot be listed, or a history file does not open or does not hold.
+    pub fn histories(&self) -> Result<Vec<History>, ArchiveError> {
+        self.histories_of(&self.names()?)
+    }
+
+    /// As [`Archive::histories`], of a listing that is at hand.
+    ///
+    /// # Errors
+    /// A history file does not open or does not hold.
+    pub fn histories_of(&self, names: &[Archived]) -> Result<Vec<History>, ArchiveError> {
+        let mut found = BTreeMap::new();
+        for archived in names {
+            let timeline = archived.name.timeline();
+            match archived.name {
+                WalName::History(_) => {
+                    let content = self.fetch(archived.name)?;
+                    found.insert(timeline, History::parse(timeline, &String::from_utf8_lossy(&content))?);
+                }
+                _ => {
+                    found.entry(timeline).or_insert_with(|| History::first(timeline));
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn history_prefix(&self) -> String {
+        format!("{ROOT}/{}/history", self.system_identifier)
+    }
+
+    /// Removes a file from the archive, for good.
+    ///
+    /// # Errors
+    /// It is not there ([`ArchiveError::Absent`]), or cannot be removed.
+    pub fn remove(&self, name: WalName) -> Result<(), ArchiveError> {
+        self.storage.remove(&self.key_of(name)).map_err(|error| {
+            if error.is_not_found() {
+                return ArchiveError::Absent { name, place: self.storage.location() };
+            }
+            error.into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Barrier;
+
+    use crate::storage::local::Local;
+    use crate::wal::header::sample;
+
+    use super::*;
+
+    const SYSTEM: u64 = 7_300_000_000_000_000_001;
+
+    fn open(root: &std::path::Path, system: u64) -> Archive {
+        Archive::new(Arc::new(Local::open(root).unwrap()), &Keys::from_master(&[1; 32]), system)
+    }
+
+    fn place() -> (tempfile::TempDir, Archive) {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = open(directory.path(), SYSTEM);
+        (directory, archive)
+    }
+
+    fn segment(number: u32) -> Segment {
+        Segment { timeline: 1, log: 0, segment: number }
+    }
+
+    fn push(archive: &Archive, number: u32) -> Pushed {
+        let segment = segment(number);
+        archive.push(WalName::Segment(segment), &sample(segment, archive.system_identifier, 1)).unwrap()
+    }
+
+    #[test]
+    fn what_was_archived_is_fetched_and_archiving_it_again_changes_nothing() {
+        let (directory, archive) = place();
+        let name = WalName::Segment(segment(3));
+        let content = sample(segment(3), SYSTEM, 1);
+        assert_eq!(archive.push(name, &content).unwrap(), Pushed::Stored);
+        let file = directory.path().join("wal/7300000000000000001/00000001/00000000/000000010000000000000003.wal");
+        let object = fs::read(&file).unwrap();
+        assert_eq!(archive.push(name, &content).unwrap(), Pushed::Already);
+        assert!(archive.fetch(name).unwrap() == content);
+        assert!(fs::read(&file).unwrap() == object);
+        archive.remove(name).unwrap();
+        assert!(matches!(archive.fetch(name), Err(ArchiveError::Absent { .. })));
+        assert!(matches!(archive.remove(name), Err(ArchiveError::Absent { .. })));
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_fails_and_leaves_the_object_as_it_was() {
+        let (directory, archive) = place();
+        push(&archive, 3);
+        let file = directory.path().join(archive.key_of(WalName::Segment(segment(3))));
+        let object = fs::read(&file).unwrap();
+        let other = sample(segment(3), SYSTEM, 2);
+        let error = archive.push(WalName::Segment(segment(3)), &other).unwrap_err();
+        assert!(matches!(error, ArchiveError::Differs { .. }), "{error}");
+        assert!(fs::read(&file).unwrap() == object);
+    }
+
+    #[test]
+    fn a_damaged_object_is_never_called_archived_already() {
+        let (directory, archive) = place();
+        push(&archive, 3);
+        let file = directory.path().join(archive.key_of(WalName::Segment(segment(3))));
+        let mut object = fs::read(&file).unwrap();
+        let middle = object.len() / 2;
+        object[middle] ^= 1;
+        fs::write(&file, &object).unwrap();
+        let error = archive.push(WalName::Segment(segment(3)), &sample(segment(3), SYSTEM, 1)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("000000010000000000000003.wal"), "{error}");
+    }
+
+    #[test]
+    fn of_eight_that_archive_the_same_file_one_stores_it_and_all_succeed() {
+        let (_directory, archive) = place();
+        let start = Barrier::new(8);
+        let pushed: Vec<Pushed> = std::thread::scope(|scope| {
+            let one = || {
+                start.wait();
+                push(&archive, 3)
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(pushed.iter().filter(|pushed| **pushed == Pushed::Stored).count(), 1);
+    }
+
+    #[test]
+    fn of_clusters_that_come_at_once_one_wins_and_the_others_write_nothing() {
+        for round in 0..8 {
+            let (directory, _) = place();
+            let start = Barrier::new(4);
+            let won: Vec<u64> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (1..=4)
+                    .map(|system| {
+                        let (archive, start) = (open(directory.path(), system), &start);
+                        scope.spawn(move || {
+                            start.wait();
+                            let content = sample(segment(3), system, 1);
+                            match archive.push(WalName::Segment(segment(3)), &content) {
+                                Ok(_) => Some(system),
+                                Err(ArchiveError::OtherCluster { .. }) => None,
+                                Err(error) => panic!("{error}"),
+                            }
+                        })
+                    })
+                    .collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(won.len(), 1, "round {round}");
+            assert_eq!(systems(&Local::open(directory.path()).unwrap()).unwrap(), won);
+        }
+    }
+
+    #[test]
+    fn another_cluster_is_refused_and_nothing_is_written() {
+        let (directory, archive) = place();
+        push(&archive, 3);
+        let before = Local::open(directory.path()).unwrap().list("").unwrap();
+        let other = open(directory.path(), 99);
+        let history = other.push(WalName::History(2), b"1\t0/3000000\tx\n").unwrap_err();
+        assert!(matches!(history, ArchiveError::OtherCluster { theirs: SYSTEM, ours: 99, .. }), "{history}");
+        assert_eq!(Local::open(directory.path()).unwrap().list("").unwrap(), before);
+        // Also when the object that names the owner was lost.
+        fs::remove_file(directory.path().join(CLUSTER_KEY)).unwrap();
+        let lost = other.push(WalName::History(2), b"1\t0/3000000\tx\n").unwrap_err();
+        assert!(matches!(lost, ArchiveError::OtherCluster { .. }), "{lost}");
+    }
+
+    #[test]
+    fn a_segment_of_another_cluster_or_name_is_refused() {
+        let (directory, archive) = place();
+        for content in [sample(segment(3), 99, 1), sample(segment(4), SYSTEM, 1), b"short".to_vec()] {
+            let error = archive.push(WalName::Segment(segment(3)), &content).unwrap_err();
+            assert!(matches!(error, ArchiveError::Header(_)), "{error}");
+            let error = archive.push(WalName::Partial(segment(3)), &content).unwrap_err();
+            assert!(matches!(error, ArchiveError::Header(_)), "{error}");
+        }
+        assert!(archive.push(WalName::History(2), b"nonsense").is_err());
+        assert!(Local::open(directory.path()).unwrap().list("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_object_under_another_name_does_not_open() {
+        let (directory, archive) = place();
+        push(&archive, 3);
+        let from = directory.path().join(archive.key_of(WalName::Segment(segment(3))));
+        fs::copy(from, directory.path().join(archive.key_of(WalName::Segment(segment(4))))).unwrap();
+        let error = archive.fetch(WalName::Segment(segment(4))).unwrap_err();
+        assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_repository_that_is_gone_is_not_one_without_the_file() {
+        let (directory, archive) = place();
+        push(&archive, 3);
+        directory.close().unwrap();
+        assert!(matches!(archive.fetch(WalName::Segment(segment(3))), Err(ArchiveError::Storage(_))));
+        assert!(matches!(archive.require(), Err(ArchiveError::Storage(_))));
+    }
+
+    #[test]
+    fn names_are_sorted_and_histories_complete() {
+        let (directory, archive) = place();
+        let second = Segment { timeline: 2, ..segment(5) };
+        archive.push(WalName::Segment(second), &sample(second, SYSTEM, 1)).unwrap();
+        archive.push(WalName::History(2), b"1\t0/500000\tx\n").unwrap();
+        archive.push(WalName::Backup(segment(4), 0x28), b"START WAL LOCATION").unwrap();
+        archive.push(WalName::Partial(segment(5)), &sample(segment(5), SYSTEM, 1)).unwrap();
+        push(&archive, 4);
+        push(&archive, 3);
+        fs::write(directory.path().join(format!("wal/{SYSTEM}/README")), "not ours").unwrap();
+        let names: Vec<String> = archive.names().unwrap().iter().map(|found| found.name.to_string()).collect();
+        assert_eq!(
+            names,
+            [
+                "000000010000000000000003",
+                "000000010000000000000004",
+                "000000020000000000000005",
+                "000000010000000000000005.partial",
+                "000000010000000000000004.00000028.backup",
+                "00000002.history",
+            ]
+        );
+        let histories = archive.histories().unwrap();
+        assert_eq!(histories[0], History::first(1));
+        assert_eq!(histories[1].ancestors.len(), 1);
+        assert_eq!(histories.len(), 2);
+    }
+}

@@ -60,7 +60,8 @@ impl Segment {
 
     /// The position of its first byte.
     pub fn start(self, size: u64) -> Lsn {
-        Lsn(self.number(size) * size)
+        // Saturating: a name may hold any digits.
+        Lsn(self.number(size).saturating_mul(size))
     }
 
     /// The segment after it on the same timeline.

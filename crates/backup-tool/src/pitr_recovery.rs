@@ -1,0 +1,10 @@
+//! (to come)
+use crate::work::Work;
+use maint_core::failure::Failure;
+/// (to come)
+///
+/// # Errors
+/// Always.
+pub fn run(_args: &crate::cli::PitrRecoveryArgs, _work: &mut Work<'_>) -> Result<(), Failure> {
+    Err(Failure::usage("not built yet"))
+}
