@@ -110,6 +110,8 @@ pub struct ClusterBackup {
     pub damaged: Vec<DamagedPage>,
     /// What a server must allow at least to replay it.
     pub required: RequiredSettings,
+    /// The role that the cluster was created with: it may do everything, and cannot be removed.
+    pub superuser: String,
 }
 
 impl ClusterBackup {
@@ -180,5 +182,6 @@ pub(crate) fn sample() -> ClusterBackup {
             max_prepared_transactions: 0,
             max_locks_per_transaction: 64,
         },
+        superuser: "postgres".into(),
     }
 }

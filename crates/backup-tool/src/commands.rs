@@ -17,8 +17,8 @@ use crate::{
     validate_backups, wal,
 };
 
-const BACKUP_COLUMNS: &[&str] = &["kind", "bytes", "stored_bytes", "stop_time", "pinned"];
-const STEP_COLUMNS: &[&str] = &["label", "bytes", "stored_bytes", "duration_seconds"];
+const BACKUP_COLUMNS: &[&str] = &["kind", "size_bytes", "stored_bytes", "stop_time", "pinned"];
+const STEP_COLUMNS: &[&str] = &["label", "size_bytes", "stored_bytes", "duration_seconds"];
 const CHECK_COLUMNS: &[&str] = &["value", "objects", "bytes"];
 const WAL_COLUMNS: &[&str] = &["first", "last", "segments", "stored_bytes"];
 const POINT_COLUMNS: &[&str] = &["time", "lsn", "xid", "name"];

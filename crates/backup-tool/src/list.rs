@@ -78,7 +78,7 @@ pub fn record(stored: &Stored) -> Record {
                 .field("stop_segment", backup.stop_segment)
                 .field("start_time", backup.start_time)
                 .field("stop_time", backup.stop_time)
-                .field("bytes", backup.bytes)
+                .field("size_bytes", backup.bytes)
                 .field("stored_bytes", backup.stored_bytes)
                 .field("files", backup.files)
                 .field("damaged_pages", damaged)
@@ -91,7 +91,7 @@ pub fn record(stored: &Stored) -> Record {
                 .field("set", &backup.set)
                 .field("paths", &backup.paths)
                 .field("entries", backup.entries)
-                .field("bytes", backup.bytes)
+                .field("size_bytes", backup.bytes)
                 .field("stored_bytes", backup.stored_bytes)
         }
         None => {

@@ -131,7 +131,7 @@ fn set_up(work: &Work<'_>, session: &mut Session, wrong: &[Wanted]) -> Result<bo
 /// Whether the server works with the new value: it takes a moment after the reload.
 fn effective(work: &Work<'_>, session: &mut Session, setting: &Wanted) -> Result<bool, Failure> {
     for _ in 0..50 {
-        let sql = "SELECT setting FROM pg_catalog.pg_settings WHERE name = $1";
+        let sql = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = $1";
         let query = sqlx::query_scalar::<_, String>(sql).bind(setting.name);
         let value = work.block_on(query.fetch_one(session.conn())).map_err(maint_core::pg::Error::from)?;
         if value == setting.should_be {

@@ -2,7 +2,9 @@
 //! the doing.
 
 pub mod base;
+pub mod place;
 pub mod preflight;
+pub mod programs;
 pub mod restore;
 pub mod scratch;
 pub mod target;

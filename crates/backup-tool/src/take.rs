@@ -5,6 +5,7 @@
 //! file are added, the log is proven to be in the archive, and only then does the snapshot stop being `pending`. Whatever
 //! goes wrong before removes it.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,10 +21,11 @@ use rustic_core::repofile::Metadata;
 use crate::backup::{About, ClusterBackup, Kind};
 use crate::cli::{ClusterBackupArgs, SECTION};
 use crate::cluster::control::{CONTROL_PATH, Control, ControlError, ControlFile};
-use crate::cluster::label::BackupLabel;
-use crate::cluster::manifest::{Manifest, ManifestFile, WalRange};
-use crate::cluster::report::Outcome;
+use crate::cluster::label::{BackupLabel, LABEL_NAME, MAP_NAME};
+use crate::cluster::manifest::{MANIFEST_NAME, Manifest, ManifestFile, WalRange};
+use crate::cluster::report::{Outcome, manifest_path};
 use crate::cluster::source::{ClusterSource, ClusterSpec};
+use crate::cluster::walk::DATA_TREE;
 use crate::server::session::{BackupSession, Started, Stopped};
 use crate::store::archive::{ArchiveSpec, Archived};
 use crate::store::memory::MemoryFile;
@@ -34,10 +36,6 @@ use crate::work::Work;
 
 /// How long a backup waits for the last of its WAL.
 const WAL_PATIENCE: Duration = Duration::from_secs(300);
-/// Where the manifest is in a snapshot.
-const MANIFEST: &str = "pgdata/backup_manifest";
-/// Where the data directory is in a snapshot.
-const DATA_TREE: &str = "pgdata";
 
 /// Which backup to take.
 pub struct Taking<'a> {
@@ -96,7 +94,7 @@ fn prepare(taking: &Taking<'_>, work: &mut Work<'_>) -> Result<Ready, Failure> {
     let pgdata = work.pgdata(&taking.args.data)?;
     work.subject = pgdata.display().to_string();
     let store = work.store()?;
-    let control = ControlFile::read(&pgdata).map_err(unreadable)?.control;
+    let control = ControlFile::read(&pgdata).map_err(|error| unreadable(&error))?.control;
     let target = work.target(&taking.args.server)?;
     let task = match taking.kind {
         Kind::Full => "full-backup",
@@ -188,7 +186,8 @@ fn backup(
     let force_read = taking.force_read || reread_is_due(work, ready)?;
     let parent = ready.parent.as_ref().filter(|_| !force_read);
     let major = ready.session.facts.server_version / 10_000;
-    let began = parent.map(|(stored, _)| stored.time);
+    // By whichever clock it began earlier: this host's or the database's.
+    let began = parent.map(|(stored, backup)| stored.time.min(backup.start_time));
     let spec = ClusterSpec::new(ready.pgdata.clone(), &ready.control, major, began, work.cancel.clone());
     let source = ClusterSource::new(spec);
     let report = source.report();
@@ -226,9 +225,9 @@ fn reread_is_due(work: &Work<'_>, ready: &Ready) -> Result<bool, Failure> {
     Ok((since + 1).is_multiple_of(every as usize))
 }
 
-fn unreadable(error: ControlError) -> Failure {
+fn unreadable(error: &ControlError) -> Failure {
     let hint = "is this a data directory, and may this account read it?";
-    match &error {
+    match error {
         ControlError::Io { .. } => Failure::usage(error.to_string()).hint(hint),
         ControlError::Fault { .. } => Failure::critical(error.to_string()),
     }
@@ -247,6 +246,9 @@ fn metadata(path: &Path) -> Result<Metadata, Failure> {
 fn read_whole(work: &Work<'_>, outcome: &Outcome) -> Result<(), Failure> {
     if let Some(exit) = work.cancel.exit() {
         return Err(Failure::new(exit, "interrupted; nothing of this backup was kept"));
+    }
+    if outcome.interrupted {
+        return Err(Failure::critical("reading ended early; nothing of this backup was kept"));
     }
     if outcome.errors.is_empty() {
         return Ok(());
@@ -279,7 +281,7 @@ fn close(
     archived: &mut Archived,
 ) -> Result<Closed, Failure> {
     // The control file is read before backup mode ends: its checkpoint may be newer than the backup's, never older.
-    let control = ControlFile::read(&ready.pgdata).map_err(unreadable)?.bytes;
+    let control = ControlFile::read(&ready.pgdata).map_err(|error| unreadable(&error))?.bytes;
     let meta = metadata(&ready.pgdata.join(CONTROL_PATH))?;
     let stopped = work.block_on(ready.session.stop()).map_err(|error| {
         let mut failure = Failure::from(&error);
@@ -295,9 +297,9 @@ fn close(
         meta: meta.clone(),
         content: content.into(),
     };
-    let mut extra = vec![file(CONTROL_PATH, control), file("backup_label", stopped.label.clone().into_bytes())];
+    let mut extra = vec![file(CONTROL_PATH, control), file(LABEL_NAME, stopped.label.clone().into_bytes())];
     if !stopped.tablespace_map.is_empty() {
-        extra.push(file("tablespace_map", stopped.tablespace_map.clone().into_bytes()));
+        extra.push(file(MAP_NAME, stopped.tablespace_map.clone().into_bytes()));
     }
     let listed = |added: &MemoryFile| {
         let name = added.path.strip_prefix(DATA_TREE).unwrap_or(&added.path);
@@ -307,14 +309,23 @@ fn close(
     let before = parent_manifest(ready, &outcome)?;
     let manifest = Manifest::build(&outcome.files, extra.iter().map(listed).collect(), wal, before.as_ref())
         .map_err(|error| Failure::critical(format!("cannot write the backup's manifest: {error}")))?;
-    extra.push(file("backup_manifest", manifest.to_bytes()));
-    let expected = outcome.files.len() as u64 + extra.len() as u64;
-    let bytes = outcome.files.iter().map(|entry| entry.size).sum::<u64>()
-        + extra.iter().map(|added| added.content.len() as u64).sum::<u64>();
+    extra.push(file(MANIFEST_NAME, manifest.to_bytes()));
+    if let Some(page) = outcome.pages.newest.as_ref().filter(|page| page.lsn > stopped.lsn) {
+        return Err(Failure::critical(format!(
+            "{} block {} is of {}, after the backup's end at {}: the pages read are not of this server's present",
+            page.file, page.block, page.lsn, stopped.lsn
+        )));
+    }
+    let mut expected: HashMap<PathBuf, u64> = outcome.files.iter().map(|file| (file.path.clone(), file.size)).collect();
+    for added in &extra {
+        let name = added.path.strip_prefix(DATA_TREE).unwrap_or(&added.path);
+        expected.insert(name.to_owned(), added.content.len() as u64);
+    }
+    let (files, bytes) = (expected.len() as u64, expected.values().sum::<u64>());
     ready.store.add_files(archived, extra)?;
-    whole(&ready.store, archived, expected, bytes)?;
+    whole(&ready.store, archived, expected)?;
     let segments = prove_wal(work, ready, start, stop)?;
-    Ok(Closed { timeline, start, stop, segments, files: expected, bytes, stopped, outcome })
+    Ok(Closed { timeline, start, stop, segments, files, bytes, stopped, outcome })
 }
 
 /// The manifest of the parent, for the checksums of files that were not read again.
@@ -323,7 +334,7 @@ fn parent_manifest(ready: &Ready, outcome: &Outcome) -> Result<Option<Manifest>,
     if outcome.files.iter().all(|entry| entry.crc.is_some()) {
         return Ok(None);
     }
-    let content = ready.store.file_of(Part::Clusters, stored, Path::new(MANIFEST))?;
+    let content = ready.store.file_of(Part::Clusters, stored, &Path::new(DATA_TREE).join(MANIFEST_NAME))?;
     let content = content.ok_or_else(|| Failure::critical(format!("{} has no manifest", backup.label)))?;
     Manifest::parse(&content)
         .map(Some)
@@ -332,21 +343,24 @@ fn parent_manifest(ready: &Ready, outcome: &Outcome) -> Result<Option<Manifest>,
 
 /// Compares what is stored with what was read: the engine passes over a file that it could not store with a line in its
 /// log.
-fn whole(store: &Store, archived: &Archived, files: u64, bytes: u64) -> Result<(), Failure> {
-    let (mut stored_files, mut stored_bytes) = (0, 0);
+fn whole(store: &Store, archived: &Archived, mut expected: HashMap<PathBuf, u64>) -> Result<(), Failure> {
+    let mut strange = Vec::new();
     let reader = store.reader(Part::Clusters)?;
-    reader.walk(archived.tree(), &mut |_, node| {
-        if node.is_file() {
-            stored_files += 1;
-            stored_bytes += node.meta.size;
+    reader.walk(archived.tree(), &mut |path, node| {
+        if node.is_file() && manifest_path(path).and_then(|path| expected.remove(&path)) != Some(node.meta.size) {
+            strange.push(path.display().to_string());
         }
         Ok(())
     })?;
-    if (stored_files, stored_bytes) == (files, bytes) {
+    strange.extend(expected.into_keys().map(|path| path.display().to_string()));
+    if strange.is_empty() {
         return Ok(());
     }
+    let first: Vec<&str> = strange.iter().take(10).map(String::as_str).collect();
     Err(Failure::critical(format!(
-        "{files} files of {bytes} bytes were read, but {stored_files} of {stored_bytes} bytes were stored"
+        "{} files were not stored as they were read, among them {}",
+        strange.len(),
+        first.join(", ")
     )))
 }
 
@@ -432,6 +446,7 @@ impl Closed {
             torn_pages: self.outcome.pages.torn,
             damaged: self.outcome.pages.damaged_list.clone(),
             required: ready.control.required,
+            superuser: ready.session.facts.superuser.clone(),
         }
     }
 }
@@ -463,7 +478,7 @@ fn done(taking: &Taking<'_>, backup: &ClusterBackup, segments: u64, unchanged: u
         .field("stop_time", backup.stop_time)
         .field("files", backup.files)
         .field("unchanged_files", unchanged)
-        .field("bytes", backup.bytes)
+        .field("size_bytes", backup.bytes)
         .field("stored_bytes", backup.stored_bytes)
         .field("wal_segments", segments)
         .field("pages_checked", backup.pages_checked)

@@ -118,3 +118,75 @@ impl Area {
         matches!(self, Area::Global | Area::Database)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left_out(area: Area, name: &str) -> bool {
+        area.leaves_out(OsStr::new(name), &HashSet::from([16384]))
+    }
+
+    #[test]
+    fn what_belongs_to_the_running_server_or_another_backup_is_left_out() {
+        for name in ["postmaster.pid", "postmaster.opts", "current_logfiles", "postgresql.auto.conf.tmp"] {
+            assert!(left_out(Area::Data, name), "{name}");
+        }
+        for name in ["backup_label", "backup_label.old", "tablespace_map", "backup_manifest", "pgsql_tmp"] {
+            assert!(left_out(Area::Data, name), "{name}");
+        }
+        for name in ["PG_VERSION", "postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_wal", "pg_notify"] {
+            assert!(!left_out(Area::Data, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_control_file_and_caches_of_the_catalog_are_left_out() {
+        assert!(left_out(Area::Global, "pg_control"));
+        assert!(left_out(Area::Global, "pg_internal.init"));
+        assert!(left_out(Area::Database, "pg_internal.init.4711"));
+        assert!(!left_out(Area::Global, "pg_filenode.map"));
+        assert!(!left_out(Area::Other, "pg_control"));
+    }
+
+    #[test]
+    fn temporary_files_and_relations_are_left_out() {
+        assert!(left_out(Area::Base, "pgsql_tmp"));
+        assert!(left_out(Area::Version, "pgsql_tmp"));
+        assert!(left_out(Area::Database, "t3_16399_fsm"));
+        assert!(!left_out(Area::Other, "pgsql_tmp"));
+        assert!(!left_out(Area::Other, "t3_16399"));
+    }
+
+    #[test]
+    fn of_an_unlogged_relation_only_the_initialisation_fork_is_kept() {
+        for name in ["16384", "16384.1", "16384_fsm", "16384_vm"] {
+            assert!(left_out(Area::Database, name), "{name}");
+        }
+        for name in ["16384_init", "16385", "16385_fsm"] {
+            assert!(!left_out(Area::Database, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_the_log_only_empty_directories_are_kept() {
+        assert!(left_out(Area::Wal, "000000010000000000000001"));
+        assert!(!left_out(Area::Wal, "archive_status"));
+        assert_eq!(Area::Wal.child(OsStr::new("archive_status")), Area::Emptied);
+    }
+
+    #[test]
+    fn directories_are_told_by_where_they_are() {
+        let child = |area: Area, name: &str| area.child(OsStr::new(name));
+        assert_eq!(child(Area::Data, "base"), Area::Base);
+        assert_eq!(child(Area::Base, "5"), Area::Database);
+        assert_eq!(child(Area::Data, "pg_replslot"), Area::Emptied);
+        assert_eq!(child(Area::Data, "pg_logical"), Area::Changing);
+        assert_eq!(child(Area::Changing, "snapshots"), Area::Changing);
+        assert_eq!(child(Area::Data, "log"), Area::Other);
+        assert_eq!(child(Area::Other, "base"), Area::Other);
+        assert_eq!(child(Area::Tablespaces, "16400"), Area::Tablespace);
+        assert_eq!(child(Area::Tablespace, "PG_15_202209061"), Area::Version);
+        assert_eq!(child(Area::Version, "5"), Area::Database);
+    }
+}

@@ -206,3 +206,100 @@ impl Iterator for Entries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::path::Path;
+
+    use super::*;
+
+    const VERSION: &str = "PG_15_202209061";
+
+    fn cluster() -> tempfile::TempDir {
+        let pgdata = tempfile::tempdir().unwrap();
+        for name in ["base/5", "global", "pg_tblspc"] {
+            fs::create_dir_all(pgdata.path().join(name)).unwrap();
+        }
+        fs::write(pgdata.path().join("base/5/16384"), b"rows").unwrap();
+        fs::write(pgdata.path().join("PG_VERSION"), b"15\n").unwrap();
+        pgdata
+    }
+
+    fn source(pgdata: &Path, parent_began: Option<Timestamp>) -> ClusterSource {
+        ClusterSource::new(ClusterSpec {
+            pgdata: pgdata.to_owned(),
+            version_directory: VERSION.to_owned(),
+            checked_segment_pages: None,
+            parent_began,
+            cancel: Cancel::never(),
+        })
+    }
+
+    fn node(source: &ClusterSource, tree: &str) -> Node {
+        let mut entries = source.entries().map(Result::unwrap);
+        entries.find(|entry| entry.path == Path::new(tree)).unwrap().node
+    }
+
+    #[test]
+    fn nodes_say_what_the_file_system_says() {
+        let pgdata = cluster();
+        let path = pgdata.path().join("base/5/16384");
+        let found = fs::metadata(&path).unwrap();
+        let node = node(&source(pgdata.path(), None), "pgdata/base/5/16384");
+        assert_eq!((node.meta.size, node.meta.inode), (4, found.ino()));
+        assert_eq!(node.meta.mode, Some(found.mode() & 0o777));
+        assert_eq!(node.meta.mtime, Some(moment(found.mtime(), found.mtime_nsec())));
+        assert_eq!(node.meta.ctime, Some(moment(found.ctime(), found.ctime_nsec())));
+        assert_eq!((node.meta.uid, node.meta.gid), (Some(found.uid()), Some(found.gid())));
+    }
+
+    #[test]
+    fn only_a_file_that_was_touched_since_the_parent_began_looks_changed() {
+        let pgdata = cluster();
+        let found = fs::metadata(pgdata.path().join("base/5/16384")).unwrap();
+        let changed = moment(found.ctime(), found.ctime_nsec());
+        let ctime = |began: Timestamp| node(&source(pgdata.path(), Some(began)), "pgdata/base/5/16384").meta.ctime;
+        assert_ne!(ctime(changed.saturating_sub(TICK).unwrap()), Some(changed));
+        assert_ne!(ctime(changed.saturating_add(TICK).unwrap()), Some(changed));
+        let long_after = changed.saturating_add(TICK).unwrap() + SignedDuration::from_nanos(1);
+        assert_eq!(ctime(long_after), Some(changed));
+    }
+
+    #[test]
+    fn two_walks_never_give_a_touched_file_the_same_time() {
+        let pgdata = cluster();
+        let ctime = || node(&source(pgdata.path(), Some(Timestamp::MIN)), "pgdata/PG_VERSION").meta.ctime;
+        assert_ne!(ctime(), ctime());
+    }
+
+    #[test]
+    fn the_report_tells_files_that_were_read_from_those_that_were_not() {
+        let pgdata = cluster();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), pgdata.path().join("pg_tblspc/16400")).unwrap();
+        fs::create_dir(outside.path().join(VERSION)).unwrap();
+        fs::write(outside.path().join(VERSION).join("x"), b"").unwrap();
+        let source = source(pgdata.path(), None);
+        for entry in source.entries().map(Result::unwrap) {
+            if entry.path.ends_with("16384") {
+                entry.open.unwrap().open().unwrap().read_to_end(&mut Vec::new()).unwrap();
+            }
+        }
+        let outcome = source.report().finish();
+        let files: Vec<_> =
+            outcome.files.iter().map(|file| (file.path.to_str().unwrap(), file.size, file.crc.is_some())).collect();
+        let expected =
+            [("PG_VERSION", 3, false), ("base/5/16384", 4, true), ("pg_tblspc/16400/PG_15_202209061/x", 0, false)];
+        assert_eq!(files, expected);
+        assert_eq!(outcome.tablespaces[0].oid, 16400);
+        assert_eq!(Path::new(&outcome.tablespaces[0].location), outside.path());
+    }
+
+    #[test]
+    fn modes_are_those_of_go() {
+        assert_eq!(go_mode(0o100_600), 0o600);
+        assert_eq!(go_mode(0o042_750), 1 << 31 | 1 << 22 | 0o750);
+        assert_eq!(go_mode(0o120_777), 1 << 27 | 0o777);
+    }
+}

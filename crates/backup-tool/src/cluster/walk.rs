@@ -1,6 +1,6 @@
 //! The walk of a data directory: which files belong into a backup, in the order in which a tree stores them.
 //!
-//! Directories whose contents are left out ([`area`](super::area)) stay as empty ones, since a server does not start
+//! Directories whose contents are left out (see `area`) stay as empty ones, since a server does not start
 //! without them.
 //!
 //! The walk is lazy, because a cluster changes while it is copied: a file is opened and looked at right before it is handed
@@ -309,3 +309,6 @@ impl Iterator for Walk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,14 +40,15 @@ impl Archiver {
     }
 }
 
-/// Asks for the settings.
+/// Asks for the settings. `archive_command` shows as "(disabled)" while archiving is off; what it is set to is its reset
+/// value.
 ///
 /// # Errors
 /// The server did not answer.
 pub async fn settings(session: &mut Session) -> Result<Archiving, Error> {
     let row = sqlx::raw_sql(
         "SELECT current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS mode, \
-         current_setting('archive_command') AS command, coalesce(current_setting('archive_library', true), '') AS library, \
+         (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'archive_command') AS command, coalesce(current_setting('archive_library', true), '') AS library, \
          (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'archive_timeout') AS timeout, \
          pg_is_in_recovery() AS in_recovery",
     )

@@ -36,6 +36,8 @@ pub struct Facts {
     pub wal_level: String,
     /// `archive_mode`.
     pub archive_mode: String,
+    /// The role that the cluster was created with.
+    pub superuser: String,
     /// Its clock.
     pub now: Timestamp,
 }
@@ -86,7 +88,8 @@ impl BackupSession {
         let sql = format!(
             "SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()) AS identifier, \
              current_setting('data_directory') AS data_directory, pg_is_in_recovery() AS in_recovery, \
-             current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS archive_mode, {NOW} AS now"
+             current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS archive_mode, \
+             (SELECT rolname::text FROM pg_catalog.pg_roles WHERE oid = 10) AS superuser, {NOW} AS now"
         );
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(session.conn()).await?;
         let facts = Facts {
@@ -96,6 +99,7 @@ impl BackupSession {
             in_recovery: row.try_get("in_recovery")?,
             wal_level: row.try_get("wal_level")?,
             archive_mode: row.try_get("archive_mode")?,
+            superuser: row.try_get("superuser")?,
             now: moment(row.try_get("now")?)?,
         };
         Ok(BackupSession { session, facts })

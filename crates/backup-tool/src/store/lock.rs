@@ -47,14 +47,19 @@ impl Holder {
         if self.host != us.host {
             return false;
         }
-        // The lock of this host is ours, so a living process of that number is another program.
-        self.boot_id != us.boot_id
-            || self.pid == us.pid
-            || !fs::exists(format!("/proc/{}", self.pid)).unwrap_or(true)
-            || {
-                let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-                !name.trim().starts_with("backup")
-            }
+        self.boot_id != us.boot_id || self.pid == us.pid || !is_at_work(self.pid)
+    }
+}
+
+/// Whether a process of this number runs this program. One that ended and that nobody has waited for is at work no more.
+fn is_at_work(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // Number, name in parentheses, state: the name may hold anything, so the state is looked for from its end.
+        Ok(stat) => {
+            let ended = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']));
+            stat.contains("(backup-tool)") && !ended
+        }
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     }
 }
 
