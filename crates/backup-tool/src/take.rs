@@ -325,7 +325,7 @@ fn close(
     ready.store.add_files(archived, extra)?;
     whole(&ready.store, archived, expected)?;
     let segments = prove_wal(work, ready, start, stop)?;
-    Ok(Closed { timeline, start, stop, segments, files, bytes, stopped, outcome })
+    Ok(Closed { stopped, timeline, start, stop, segments, outcome, files, bytes })
 }
 
 /// The manifest of the parent, for the checksums of files that were not read again.

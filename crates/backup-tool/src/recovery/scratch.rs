@@ -73,7 +73,7 @@ impl Scratch {
     /// # Errors
     /// The backup cannot be restored whole, the server's programs are missing, or recovery fails: with what the server
     /// said.
-    pub fn recover(work: &Work<'_>, spec: ScratchSpec<'_>) -> Result<Self, Failure> {
+    pub fn recover(work: &Work<'_>, spec: &ScratchSpec<'_>) -> Result<Self, Failure> {
         let under = spec.under.map_or_else(std::env::temp_dir, Path::to_owned);
         sweep(&under);
         let program = programs::find(&work.settings, "postgres", spec.backup.major())?;
@@ -102,7 +102,7 @@ impl Scratch {
         };
         scratch.restored = put(work, spec.store, spec.stored, &destination, &[])?;
         scratch.restoring = begun.elapsed();
-        scratch.configure(work, &spec)?;
+        scratch.configure(work, spec)?;
         let begun = Instant::now();
         scratch.start(&program)?;
         scratch.wait(work)?;
