@@ -18,12 +18,16 @@ use crate::storage::{Storage, StorageError};
 
 pub mod archive;
 pub mod backend;
+pub mod copy;
 pub mod create;
 pub mod keys;
 pub mod lock;
 pub mod memory;
 pub mod notes;
+pub mod passwords;
+pub mod prune;
 pub mod reader;
+pub mod repair;
 pub mod secrets;
 pub mod snapshots;
 
