@@ -2,9 +2,12 @@
 //! the doing.
 
 pub mod base;
+pub mod locate;
 pub mod place;
 pub mod preflight;
 pub mod programs;
+pub mod question;
+pub mod recover;
 pub mod restore;
 pub mod scratch;
 pub mod target;

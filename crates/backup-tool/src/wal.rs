@@ -3,6 +3,7 @@
 pub mod absence;
 pub mod archive;
 pub mod dump;
+pub mod event;
 pub mod fetch;
 pub mod gaps;
 pub mod header;

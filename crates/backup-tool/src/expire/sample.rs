@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::backup::{About, ClusterBackup, FilesBackup, Kind, RequiredSettings};
+use crate::backup::{About, ClusterBackup, FilesBackup, Kind};
 use crate::lsn::Lsn;
 use crate::store::Stored;
 use crate::wal::name::Segment;
@@ -24,9 +24,7 @@ pub(super) fn backup(kind: Kind, timeline: u32, number: u64, days: i64) -> Clust
     ClusterBackup {
         label: format!("{days}{}", if kind == Kind::Full { 'F' } else { 'I' }),
         kind,
-        parent: None,
         system_identifier: 7,
-        server_version: 150_018,
         timeline,
         start_lsn,
         stop_lsn,
@@ -35,22 +33,7 @@ pub(super) fn backup(kind: Kind, timeline: u32, number: u64, days: i64) -> Clust
         wal_segment_bytes: SIZE,
         start_time: days_ago(days) - SignedDuration::from_secs(60),
         stop_time: days_ago(days),
-        from_standby: false,
-        tablespaces: vec![],
-        files: 1,
-        bytes: 1,
-        stored_bytes: 1,
-        data_checksums: true,
-        pages_checked: 1,
-        torn_pages: 0,
-        damaged: vec![],
-        required: RequiredSettings {
-            max_connections: 100,
-            max_worker_processes: 8,
-            max_wal_senders: 10,
-            max_prepared_transactions: 0,
-            max_locks_per_transaction: 64,
-        },
+        ..crate::backup::sample()
     }
 }
 

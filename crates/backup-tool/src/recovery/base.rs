@@ -249,7 +249,9 @@ impl Search<'_> {
                 let mut remarks = Vec::new();
                 if damaged(&base) {
                     let pages = base.backup.damaged.len();
-                    remarks.push(format!("{pages} pages were damaged on disk when this backup was taken; no other leads there"));
+                    remarks.push(format!(
+                        "{pages} pages were damaged on disk when this backup was taken; no other leads there"
+                    ));
                 }
                 return Ok(Choice { base: (*base).clone(), way: way.clone(), stop: None, end, remarks });
             }
@@ -303,3 +305,6 @@ impl Search<'_> {
 pub fn number_behind(end: Lsn, size: u64) -> u64 {
     end.0.div_ceil(size.max(1))
 }
+
+#[cfg(test)]
+pub(crate) mod samples;

@@ -77,8 +77,12 @@ pub fn parse(line: &str, segment_bytes: u64) -> Option<Event> {
     let (what, xid, time) = match (manager, operation) {
         ("Transaction", "COMMIT") => (What::Commit, tx()?, Some(time(rest)?)),
         ("Transaction", "ABORT") => (What::Abort, tx()?, Some(time(rest)?)),
-        ("Transaction", "COMMIT_PREPARED") => prepared().and_then(|(xid, rest)| Some((What::Commit, xid, Some(time(rest)?))))?,
-        ("Transaction", "ABORT_PREPARED") => prepared().and_then(|(xid, rest)| Some((What::Abort, xid, Some(time(rest)?))))?,
+        ("Transaction", "COMMIT_PREPARED") => {
+            prepared().and_then(|(xid, rest)| Some((What::Commit, xid, Some(time(rest)?))))?
+        }
+        ("Transaction", "ABORT_PREPARED") => {
+            prepared().and_then(|(xid, rest)| Some((What::Abort, xid, Some(time(rest)?))))?
+        }
         ("XLOG", "RESTORE_POINT") => (What::RestorePoint(rest.to_owned()), 0, None),
         _ => return None,
     };
@@ -93,7 +97,7 @@ fn time(text: &str) -> Option<Timestamp> {
     if words.next()? != "UTC" {
         return None;
     }
-    Some(TimeZone::UTC.to_timestamp(civil).ok()?)
+    TimeZone::UTC.to_timestamp(civil).ok()
 }
 
 /// Where a record ends that begins at `lsn` and has `length` bytes without the page headers in between.
@@ -144,7 +148,10 @@ mod tests {
     const MB: u64 = 1 << 20;
 
     fn line(manager: &str, tx: u32, lsn: &str, desc: &str) -> String {
-        format!("rmgr: {manager:<11} len (rec/tot): {:>6}/{:>6}, tx: {tx:>10}, lsn: {lsn}, prev 0/01, desc: {desc}", 34, 50)
+        format!(
+            "rmgr: {manager:<11} len (rec/tot): {:>6}/{:>6}, tx: {tx:>10}, lsn: {lsn}, prev 0/01, desc: {desc}",
+            34, 50
+        )
     }
 
     #[test]
@@ -167,9 +174,11 @@ mod tests {
         let decided = line("Transaction", 0, "0/1", "COMMIT_PREPARED 727: 2026-11-23 15:52:17.538047 UTC");
         let event = parse(&decided, MB).unwrap();
         assert_eq!((event.xid, event.what), (727, What::Commit));
-        let undone = line("Transaction", 0, "0/1", "ABORT_PREPARED 728: 2026-11-23 15:52:17.538047 UTC; rels: base/5/1");
+        let undone =
+            line("Transaction", 0, "0/1", "ABORT_PREPARED 728: 2026-11-23 15:52:17.538047 UTC; rels: base/5/1");
         assert_eq!(parse(&undone, MB).unwrap().what, What::Abort);
-        let prepared = line("Transaction", 727, "0/1", "PREPARE gid COMMIT 2026-11-23 15:52:17.5 UTC: 2026-11-23 15:52:17.5 UTC");
+        let prepared =
+            line("Transaction", 727, "0/1", "PREPARE gid COMMIT 2026-11-23 15:52:17.5 UTC: 2026-11-23 15:52:17.5 UTC");
         assert_eq!(parse(&prepared, MB), None);
     }
 

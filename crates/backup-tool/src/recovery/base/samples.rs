@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::backup::{ClusterBackup, Kind, RequiredSettings};
+use crate::backup::{ClusterBackup, sample};
 use crate::lsn::Lsn;
 use crate::wal::name::Segment;
 
@@ -18,10 +18,6 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 pub(crate) fn backup(label: &str, timeline: u32, from: u64, to: u64, stop: i64) -> ClusterBackup {
     ClusterBackup {
         label: label.into(),
-        kind: Kind::Full,
-        parent: None,
-        system_identifier: 7,
-        server_version: 150_018,
         timeline,
         start_lsn: Lsn(from),
         stop_lsn: Lsn(to),
@@ -30,21 +26,7 @@ pub(crate) fn backup(label: &str, timeline: u32, from: u64, to: u64, stop: i64) 
         wal_segment_bytes: MB,
         start_time: at(stop - 1),
         stop_time: at(stop),
-        from_standby: false,
-        tablespaces: Vec::new(),
-        files: 1,
-        bytes: 1 << 20,
-        stored_bytes: 1,
-        data_checksums: true,
-        pages_checked: 1,
-        torn_pages: 0,
         damaged: Vec::new(),
-        required: RequiredSettings {
-            max_connections: 100,
-            max_worker_processes: 8,
-            max_wal_senders: 10,
-            max_prepared_transactions: 0,
-            max_locks_per_transaction: 64,
-        },
+        ..sample()
     }
 }

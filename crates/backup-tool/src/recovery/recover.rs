@@ -1,0 +1,194 @@
+//! The one way in which a cluster is recovered: plan, prove, ask, restore, let the server replay, look.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use maint_core::cli::{open_guard, state_directory};
+use maint_core::confirm::confirm;
+use maint_core::failure::Failure;
+use maint_core::lock::{LockError, RunLock};
+use maint_core::record::{Kind, Record};
+use maint_core::status::Status;
+use maint_core::units::{format_bytes, format_count};
+
+use super::place::{Destination, put, recovery_settings};
+use super::preflight::{self, Prepared};
+use super::programs;
+use super::target::{Action, Wanted};
+use crate::cli::DestinationArgs;
+use crate::cluster::control::{ControlFile, State};
+use crate::work::Work;
+
+/// The server's log of a recovery that we started, in its data directory.
+const LOG: &str = "recovery.log";
+
+/// What is to be recovered, and where to.
+pub struct Recovery<'a> {
+    /// To which point.
+    pub wanted: Wanted,
+    /// From which backup; the best when not named.
+    pub backup: Option<&'a str>,
+    /// Where to.
+    pub destination: &'a DestinationArgs,
+    /// Guards.
+    pub change: &'a maint_core::cli::ChangeArgs,
+}
+
+/// Recovers a cluster.
+///
+/// # Errors
+/// The point is not reachable or the place is not free (nothing was touched then); or restoring or replaying failed.
+pub fn recover(recovery: &Recovery<'_>, work: &mut Work<'_>) -> Result<(), Failure> {
+    open_guard(recovery.change, &mut work.settings, &work.cancel)?;
+    let store = work.store()?;
+    let prepared = preflight::prepare(work, &store, &recovery.wanted, recovery.backup)?;
+    let backup = &prepared.backup;
+    let destination = Destination::new(recovery.destination, backup)?;
+    work.subject = destination.pgdata.display().to_string();
+    destination.check(backup)?;
+    let program = programs::find(&work.settings, "postgres", backup.major());
+    let archives = destination.in_place;
+    let target = recovery.wanted.settings(&prepared.choice.timeline_setting(), Action::Promote);
+    let settings = recovery_settings(work, target, archives)?;
+    enough_room(&destination, backup.bytes)?;
+    work.run.emit(&plan(&prepared, &recovery.wanted, &destination));
+    for remark in &prepared.choice.remarks {
+        work.run.emit(&Record::new(Kind::Finding, backup.label.clone(), Status::Warning, remark.clone()));
+    }
+    let program = match program {
+        Ok(program) => Some(program),
+        Err(failure) if recovery.destination.start => return Err(failure),
+        Err(failure) => {
+            work.run.emit(&Record::new(Kind::Finding, "postgres", Status::Warning, failure.message));
+            None
+        }
+    };
+    if recovery.change.dry_run {
+        return Ok(());
+    }
+    let what = if destination.in_place {
+        format!("move {} aside and restore {} in its place", destination.pgdata.display(), backup.label)
+    } else {
+        format!("restore {} into {}", backup.label, destination.pgdata.display())
+    };
+    confirm(&what, recovery.change.yes).map_err(|error| Failure::usage(error.to_string()))?;
+    let state = state_directory()?;
+    let _lock = RunLock::acquire(&state, &format!("backup-tool recovery {}", destination.pgdata.display())).map_err(
+        |error| match error {
+            LockError::Held { .. } => Failure::not_now(error.to_string()),
+            LockError::Io { .. } => Failure::usage(error.to_string()),
+        },
+    )?;
+    work.run.journal_in(&state)?;
+    let begun = Instant::now();
+    let restored = put(work, &store, &prepared.stored, &destination, &settings)?;
+    for note in &restored.notes {
+        work.run.emit(&Record::new(Kind::Finding, backup.label.clone(), Status::Warning, note.clone()));
+    }
+    let archiving = if archives { "" } else { "; archive_mode is off in it" };
+    let message = format!(
+        "{} files, {} restored and synced{archiving}; started, it replays to {}",
+        format_count(restored.files),
+        format_bytes(restored.bytes),
+        recovery.wanted.point
+    );
+    let record = Record::new(Kind::Step, destination.pgdata.display().to_string(), Status::Ok, message);
+    work.run.emit(
+        &record
+            .field("label", &backup.label)
+            .field("files", restored.files)
+            .field("size_bytes", restored.bytes)
+            .field("duration_seconds", begun.elapsed().as_secs_f64()),
+    );
+    match program.filter(|_| recovery.destination.start) {
+        Some(program) => start(work, &program, &destination.pgdata),
+        None => Ok(()),
+    }
+}
+
+fn plan(prepared: &Prepared, wanted: &Wanted, destination: &Destination) -> Record {
+    let backup = &prepared.backup;
+    let message = format!(
+        "{} ({}, ended {:.0}), then {} WAL segments on timeline {} to {}",
+        backup.label,
+        format_bytes(backup.bytes),
+        backup.stop_time,
+        prepared.segments.len(),
+        prepared.choice.way.timeline,
+        wanted.point
+    );
+    Record::new(Kind::Plan, destination.pgdata.display().to_string(), Status::Planned, message)
+        .field("label", &backup.label)
+        .field("point", wanted.point.to_string())
+        .field("timeline", prepared.choice.way.timeline)
+        .field("stop", prepared.choice.stop)
+        .field("segments", prepared.segments.len())
+        .field("first_segment", prepared.segments.first())
+        .field("last_segment", prepared.segments.last())
+        .field("size_bytes", backup.bytes)
+        .field("in_place", destination.in_place)
+        .field("tablespaces", &destination.tablespaces)
+}
+
+/// Whether the data directory's file system has room for the backup.
+fn enough_room(destination: &Destination, bytes: u64) -> Result<(), Failure> {
+    let mut existing: &Path = &destination.pgdata;
+    while !existing.exists() {
+        let Some(parent) = existing.parent() else { return Ok(()) };
+        existing = parent;
+    }
+    let space = rustix::fs::statvfs(existing)
+        .map_err(|error| Failure::usage(format!("cannot look at {}: {error}", existing.display())))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < bytes {
+        return Err(Failure::usage(format!(
+            "{} has {} free, and the backup needs {}",
+            existing.display(),
+            format_bytes(free),
+            format_bytes(bytes)
+        ))
+        .hint("restore to another disk; nothing was changed"));
+    }
+    Ok(())
+}
+
+/// Starts the server and waits until it has recovered and opened.
+fn start(work: &Work<'_>, program: &Path, pgdata: &Path) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let owner = fs::metadata(pgdata).map_err(|error| Failure::critical(error.to_string()))?;
+    let mut command = Command::new(program.with_file_name("pg_ctl"));
+    command.arg("-D").arg(pgdata).arg("-l").arg(pgdata.join(LOG)).args(["-w", "-t", "60", "start"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).current_dir(pgdata);
+    if rustix::process::geteuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    // Its own patience is short, and a replay may be long: what counts is what the control file says.
+    let _ = command.status();
+    let words = || {
+        let log = fs::read_to_string(pgdata.join(LOG)).unwrap_or_default();
+        let telling: Vec<&str> = log.lines().filter(|line| line.contains("FATAL") || line.contains("PANIC")).collect();
+        telling.last().map_or_else(|| format!("see {}", pgdata.join(LOG).display()), |line| (*line).to_owned())
+    };
+    loop {
+        let running = fs::exists(pgdata.join("postmaster.pid")).unwrap_or(false);
+        let control = ControlFile::read(pgdata).map_err(|error| Failure::critical(error.to_string()))?.control;
+        if running && control.state == State::InProduction {
+            let seconds = begun.elapsed().as_secs_f64();
+            let message = format!("recovered and open, on timeline {}", control.timeline);
+            let record = Record::new(Kind::Step, pgdata.display().to_string(), Status::Ok, message);
+            work.run.emit(&record.field("timeline", control.timeline).field("duration_seconds", seconds));
+            return Ok(());
+        }
+        if !running {
+            return Err(Failure::critical(format!("the server did not recover: {}", words())));
+        }
+        if let Some(exit) = work.cancel.exit() {
+            return Err(Failure::new(exit, "interrupted; the server goes on recovering"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
