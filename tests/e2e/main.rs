@@ -1,5 +1,6 @@
 //! End-to-end tests: the built programs against real servers.
 
+mod backup;
 mod contracts;
 mod essentials;
 mod faults;

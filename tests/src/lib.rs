@@ -9,6 +9,7 @@
 //!   stays connected and holds its locks;
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
+//! - [`Site`] is a server that is backed up, with its repository;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
 //!
@@ -27,6 +28,7 @@ pub mod sandbox;
 mod session;
 pub mod setup;
 mod shared;
+mod site;
 mod template;
 mod tool;
 pub mod workload;
@@ -40,6 +42,7 @@ pub use rustix::process::Signal;
 pub use s3::S3Server;
 pub use session::Session;
 pub use shared::shared;
+pub use site::{Recovered, Site, files};
 pub use tool::{Output, RUN_LIMIT, Running, records, run, run_fed, start, tool};
 
 use std::time::{Duration, Instant};

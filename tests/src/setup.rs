@@ -39,7 +39,7 @@ pub struct Need {
 }
 
 /// All that the bed needs.
-pub const NEEDS: [Need; 7] = [
+pub const NEEDS: [Need; 10] = [
     Need {
         package: "postgresql-15",
         program: "/usr/lib/postgresql/15/bin/postgres",
@@ -54,6 +54,9 @@ pub const NEEDS: [Need; 7] = [
         why: "the Redis server of the tests, redis-cli and redis-benchmark",
     },
     Need { package: "python3-pip", program: "pip3", why: "fetches other versions of Redis" },
+    Need { package: "restic", program: "restic", why: "an independent reader of backup-tool's repositories" },
+    Need { package: "fiu-utils", program: "fiu-run", why: "input and output errors on purpose" },
+    Need { package: "pgbackrest", program: "pgbackrest", why: "what backup-tool is measured against" },
     Need { package: "openssl", program: "openssl", why: "certificates for servers with TLS" },
 ];
 

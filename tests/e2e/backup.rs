@@ -1,0 +1,6 @@
+//! backup-tool, end to end: real servers, real repositories, and judges that are not ours.
+
+mod basic;
+mod pitr;
+mod refusals;
+mod wal;
