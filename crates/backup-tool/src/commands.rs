@@ -1,5 +1,6 @@
 //! From the command line to the commands.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use maint_core::cancel::Cancel;
@@ -96,12 +97,15 @@ fn called_by_the_server(cli: &Cli) -> ExitCode {
             _ => wal::push::FAILED,
         }))
     };
-    let code = match block_on(called) {
-        Ok(Ok(code)) => code,
-        Ok(Err(failure)) | Err(failure) => {
+    let otherwise = if task == "wal-push" { wal::push::FAILED } else { wal::fetch::ABORT };
+    // The code of a panic (101) in a library would be "end of the archive" to the server.
+    let code = match catch_unwind(AssertUnwindSafe(|| block_on(called))) {
+        Ok(Ok(Ok(code))) => code,
+        Ok(Ok(Err(failure)) | Err(failure)) => {
             wal::push::complain(task, &failure);
-            if task == "wal-push" { wal::push::FAILED } else { wal::fetch::ABORT }
+            otherwise
         }
+        Err(_) => otherwise,
     };
     ExitCode::from(code)
 }

@@ -52,6 +52,13 @@ pub const TOOL: &str = "backup-tool";
 pub fn main() -> ExitCode {
     match maint_core::cli::parse::<cli::Cli>() {
         Ok(cli) => commands::run(&cli),
+        // A server would take the usual code for the end of the archive, and open a database that is not recovered.
+        Err(_) if is_misused_wal_fetch() => wal::fetch::ABORT.into(),
         Err(code) => code,
     }
+}
+
+fn is_misused_wal_fetch() -> bool {
+    std::env::args_os().any(|argument| argument == "wal-fetch")
+        && <cli::Cli as clap::Parser>::try_parse().is_err_and(|error| error.use_stderr())
 }

@@ -18,7 +18,7 @@ use super::absence::{Absence, judge};
 use super::archive::{Archive, ArchiveError, owner};
 use super::local::{self, LocalError};
 use super::name::{NameError, Segment, WalName};
-use super::push::complain;
+use super::push::{complain, with_hint};
 use super::spool::{Spool, SpoolError};
 use crate::cli::{SECTION, WalFetchArgs};
 use crate::work::Work;
@@ -29,6 +29,8 @@ pub const ABSENT: u8 = 1;
 pub const ABORT: u8 = 200;
 /// A worker that archives several files at a time may have stored a later one first: so long a missing one is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What to do when the repository does not open and says nothing more.
+const UNREACHABLE: &str = "see that the repository is reachable, then start the server again";
 /// How often it is looked for.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -67,7 +69,9 @@ impl From<FetchError> for Failure {
             FetchError::Archive(error) => error.into(),
             FetchError::Name(_) => Failure::usage(text).hint("give %f and %p of restore_command"),
             FetchError::Local(_) | FetchError::Spool(_) => Failure::critical(text),
-            FetchError::Deliver(_) => Failure::critical(text).hint("see that there is room for it"),
+            FetchError::Deliver(_) => {
+                Failure::critical(text).hint("see that there is room for it, and who may write it")
+            }
             FetchError::Lost { .. } => Failure::critical(text).hint(
                 "bring it back from a copy of the repository; or recover to a moment before it, which `backup-tool wal \
                  points` shows",
@@ -82,7 +86,7 @@ pub fn run(args: &WalFetchArgs, work: &mut Work<'_>) -> u8 {
         Ok(true) => 0,
         Ok(false) => ABSENT,
         Err(failure) => {
-            complain("wal-fetch", &failure);
+            complain(&format!("wal-fetch {}", args.name), &failure);
             ABORT
         }
     }
@@ -92,7 +96,7 @@ fn fetch(args: &WalFetchArgs, work: &Work<'_>) -> Result<bool, Failure> {
     let name: WalName = args.name.parse().map_err(FetchError::from)?;
     let spool = work.settings.optional::<PathBuf>(&SECTION, "spool")?;
     let threads: usize = work.settings.get(&SECTION, "wal_workers")?;
-    let store = work.store()?;
+    let store = work.store().map_err(|failure| with_hint(failure, UNREACHABLE))?;
     let pg_wal = local::directory_of(&args.destination);
     let system = match local::system_identifier(pg_wal).map_err(FetchError::from)? {
         Some(system) => system,

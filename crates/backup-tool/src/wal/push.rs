@@ -37,6 +37,8 @@ pub const FAILED: u8 = 1;
 const POLL: Duration = Duration::from_millis(20);
 /// A worker that ended is started again after this long at the earliest.
 const RESTART: Duration = Duration::from_secs(1);
+/// What to do when the repository does not open and says nothing more.
+const UNREACHABLE: &str = "see that the repository is reachable; the server keeps the file and tries again";
 /// The worker's log begins anew above this many bytes.
 const LOG_BYTES: u64 = 1 << 20;
 
@@ -108,6 +110,11 @@ pub fn complain(command: &str, failure: &Failure) {
     let _ = writeln!(std::io::stderr(), "{TOOL} {command}: {}", one_line(failure));
 }
 
+/// A failure to reach the repository, which only the caller can tell what to do about.
+pub(crate) fn with_hint(failure: Failure, hint: &str) -> Failure {
+    if failure.hint.is_some() { failure } else { failure.hint(hint) }
+}
+
 /// Archives the file, or is the worker. Returns the exit code.
 pub fn run(args: &WalPushArgs, work: &mut Work<'_>) -> u8 {
     let done = match (&args.worker, &args.path) {
@@ -118,7 +125,8 @@ pub fn run(args: &WalPushArgs, work: &mut Work<'_>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(failure) => {
-            complain("wal-push", &failure);
+            let file = args.path.as_deref().and_then(Path::file_name).unwrap_or_default();
+            complain(format!("wal-push {}", file.display()).trim_end(), &failure);
             FAILED
         }
     }
@@ -138,7 +146,7 @@ fn push(path: &Path, work: &Work<'_>) -> Result<(), Failure> {
             return Ok(wait(path, name, &spool, timeout, &work.cancel, start)?);
         }
     }
-    let store = work.store()?;
+    let store = work.store().map_err(|failure| with_hint(failure, UNREACHABLE))?;
     let system = whose(path, name, &store)?;
     push_file(&Archive::new(store.storage().clone(), store.keys(), system), path)?;
     Ok(())
@@ -245,7 +253,7 @@ fn be_worker(pg_wal: &Path, work: &Work<'_>) -> Result<(), Failure> {
     let system = system.ok_or_else(|| Failure::usage(format!("{} is in no data directory", pg_wal.display())))?;
     let spool = Spool::open(&configured, system).map_err(PushError::from)?;
     let open = || {
-        let store = work.store()?;
+        let store = work.store().map_err(|failure| with_hint(failure, UNREACHABLE))?;
         Ok(Archive::new(store.storage().clone(), store.keys(), system))
     };
     worker::work(pg_wal, &spool, threads, &work.cancel, open).map(drop)
