@@ -2,5 +2,9 @@
 
 mod basic;
 mod pitr;
+mod place;
 mod refusals;
+mod retention;
+#[cfg(feature = "s3")]
+mod s3;
 mod wal;

@@ -15,7 +15,7 @@ use crate::setup::{DEBIAN_MAJOR, tail};
 use crate::tool::{Output, bounded, clean, profile_dir, run};
 
 /// How long a restored server may take to recover, or a program on its files to end.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A PostgreSQL server with checksums that archives into a repository of its own, and everything that belongs to it in
 /// directories of the server's account.
@@ -82,10 +82,10 @@ impl Site {
     /// Writes a configuration that names `repository` below the site.
     pub fn configure(&self, name: &str, repository: &str, extra: &str) -> Result<PathBuf> {
         let text = format!(
-            "[backup-tool]\nrepository = {:?}\npassword_file = {:?}\npgdata = {:?}\ndsn = {:?}\n{extra}\n",
-            self.dir.join(repository),
-            self.dir.join("password"),
-            self.server.data_dir(),
+            "[backup-tool]\nrepository = \"{}\"\npassword_file = \"{}\"\npgdata = \"{}\"\ndsn = \"{}\"\n{extra}\n",
+            self.dir.join(repository).display(),
+            self.dir.join("password").display(),
+            self.server.data_dir().display(),
             self.server.url("postgres"),
         );
         self.write(name, &text)
@@ -199,7 +199,7 @@ impl Site {
 
     /// Waits until a segment is in the archive.
     pub fn wait_archived(&self, segment: &str) -> Result<()> {
-        crate::wait_until(&format!("{segment} is archived"), Duration::from_secs(60), || self.object(segment).is_some())
+        crate::wait_until(&format!("{segment} is archived"), Duration::from_mins(1), || self.object(segment).is_some())
     }
 
     /// The object of an archived file.

@@ -199,8 +199,7 @@ impl Routine<'_> {
         run: &Run,
     ) -> Result<Option<Exit>, Failure> {
         let common = CommonArgs { config: Some(config.to_owned()), output: Format::Ndjson, ..common.clone() };
-        let args = WeeklyArgs::for_day(day, workspace::root().join("target/release"), self.dir.join("state"));
-        let args = WeeklyArgs { routines, ..args };
+        let args = WeeklyArgs::for_day(day, routines, workspace::root().join("target/release"), self.dir.join("state"));
         routine(cycle, &args, &common, run).await
     }
 }

@@ -47,10 +47,10 @@ pub(crate) struct WeeklyArgs {
 }
 
 impl WeeklyArgs {
-    /// One day with the programs in `bin_dir`.
-    pub(crate) fn for_day(day: &str, bin_dir: PathBuf, state_dir: PathBuf) -> Self {
+    /// One day with the programs in `bin_dir`, of the project's own routines or of others.
+    pub(crate) fn for_day(day: &str, routines: Option<PathBuf>, bin_dir: PathBuf, state_dir: PathBuf) -> Self {
         let (bin_dir, state_dir) = (Some(bin_dir), Some(state_dir));
-        WeeklyArgs { day: Some(day.to_owned()), dry_run: false, routines: None, bin_dir, state_dir }
+        WeeklyArgs { day: Some(day.to_owned()), dry_run: false, routines, bin_dir, state_dir }
     }
 }
 

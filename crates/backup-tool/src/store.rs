@@ -33,6 +33,8 @@ pub mod snapshots;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upkeep;
 
 pub use reader::Reader;
 pub use snapshots::Stored;

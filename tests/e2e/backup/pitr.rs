@@ -126,7 +126,7 @@ fn a_tree_of_timelines_leads_to_each_of_its_branches() {
         site.server().stop_fast().unwrap();
         site.ok(&["pitr-recovery", back_to, "--timeline", "1", "--in-place", &own, "--yes"]).unwrap();
         site.server().start_again().unwrap();
-        testbed::wait_until("the server is open", std::time::Duration::from_secs(60), || {
+        testbed::wait_until("the server is open", std::time::Duration::from_mins(1), || {
             site.sql("SELECT pg_is_in_recovery()").is_ok_and(|text| text == "f")
         })
         .unwrap();

@@ -123,7 +123,7 @@ fn asynchronous_archiving_reports_only_what_is_durable() {
         last = site.sql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
     }
     site.wait_archived(&last).unwrap();
-    testbed::wait_until("the server knows", std::time::Duration::from_secs(60), || {
+    testbed::wait_until("the server knows", std::time::Duration::from_mins(1), || {
         site.sql("SELECT last_archived_wal FROM pg_stat_archiver").unwrap() >= last
     })
     .unwrap();

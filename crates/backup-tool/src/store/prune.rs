@@ -4,7 +4,7 @@
 //! still nobody needs it. A backup that began in between and found its data in that pack takes the mark away again, so
 //! nothing has to be locked.
 
-use rustic_core::{PruneOptions, PrunePlan};
+use rustic_core::{LimitOption, PruneOptions, PrunePlan};
 
 use super::{Part, Store, StoreError};
 
@@ -12,6 +12,7 @@ use super::{Part, Store, StoreError};
 #[derive(Debug)]
 pub struct Pruning {
     part: Part,
+    stored_bytes: u64,
     plan: PrunePlan,
 }
 
@@ -41,9 +42,14 @@ impl Pruning {
     }
 }
 
+/// What is rewritten is stored twice until the old packs go, so one run rewrites at most a tenth of what is stored. Below
+/// this size, in bytes, that would be less than one pack, and all that is worth it is rewritten.
+const SMALL: u64 = 10 << 30;
+
 /// The engine's defaults are the two phases; they are told again here, as everything hangs on them.
-fn options() -> PruneOptions {
+fn options(stored_bytes: u64) -> PruneOptions {
     let mut options = PruneOptions::default();
+    options.max_repack = if stored_bytes < SMALL { LimitOption::Unlimited } else { LimitOption::Percentage(10) };
     options.keep_pack = jiff::Span::new();
     options.keep_delete = jiff::Span::new().hours(23);
     options.instant_delete = false;
@@ -58,8 +64,9 @@ impl Store {
     /// A snapshot, a directory or the index cannot be read, or a pack that is needed is not there.
     pub fn prune_plan(&self, part: Part) -> Result<Pruning, StoreError> {
         let repository = self.repository(part)?;
-        let plan = self.guarded("find what is not needed", || repository.prune_plan(&options()))?;
-        Ok(Pruning { part, plan })
+        let stored_bytes = self.stored_bytes(part)?;
+        let plan = self.guarded("find what is not needed", || repository.prune_plan(&options(stored_bytes)))?;
+        Ok(Pruning { part, stored_bytes, plan })
     }
 
     /// Carries it out.
@@ -67,9 +74,9 @@ impl Store {
     /// # Errors
     /// The repository cannot be read or written. What was not done is found by the next run.
     pub fn prune(&self, pruning: Pruning) -> Result<(), StoreError> {
-        let Pruning { part, plan } = pruning;
+        let Pruning { part, stored_bytes, plan } = pruning;
         let repository = self.repository(part)?;
-        self.guarded("remove what is not needed", || repository.prune(&options(), plan))
+        self.guarded("remove what is not needed", || repository.prune(&options(stored_bytes), plan))
     }
 
     /// The size of everything that a part stores, in bytes.
