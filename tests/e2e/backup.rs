@@ -2,7 +2,6 @@
 
 mod basic;
 mod pitr;
-mod place;
 mod refusals;
 mod retention;
 #[cfg(feature = "s3")]

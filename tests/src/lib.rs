@@ -9,6 +9,7 @@
 //!   stays connected and holds its locks;
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
+//! - [`S3Server`] is object storage, with or without TLS;
 //! - [`Site`] is a server that is backed up, with its repository;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.

@@ -40,6 +40,11 @@ pub struct S3Server {
 }
 
 impl S3Server {
+    /// Fetches the server unless it is there, so that a machine that cannot have it is known early.
+    pub fn fetch() -> Result<()> {
+        packages().map(drop)
+    }
+
     /// Starts a server.
     pub fn start() -> Result<Self> {
         Self::launch(false)

@@ -2,20 +2,56 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::place::{Site, files, subjects, told};
+use serde_json::Value;
+use testbed::{Output, Site, files, records, run};
 
 /// A site with this many full backups.
 fn with_backups(count: usize) -> Site {
-    let site = Site::new();
-    site.archive();
-    site.sql("CREATE TABLE ledger (a int)");
+    let site = Site::start("").unwrap();
     for _ in 0..count {
-        site.sql("INSERT INTO ledger SELECT generate_series(1, 20000)");
-        site.ok(&["full-backup"]);
+        site.work(20).unwrap();
+        site.ok(&["full-backup"]).unwrap();
     }
     site
+}
+
+fn out(site: &Site, args: &[&str]) -> Output {
+    run(site.tool(args).args(["-o", "ndjson"])).unwrap()
+}
+
+/// Runs it, and wants it to succeed. The records, without the summary.
+#[track_caller]
+fn ok(site: &Site, args: &[&str]) -> Vec<Value> {
+    let output = out(site, args);
+    assert_eq!(output.code, 0, "{args:?}: {output}");
+    told(&output)
+}
+
+/// The records of an output without its summary.
+pub(super) fn told(output: &Output) -> Vec<Value> {
+    let mut all = records(&output.stdout).unwrap();
+    all.retain(|record| record["type"] != "maint.summary.v1");
+    all
+}
+
+pub(super) fn subjects(records: &[Value]) -> Vec<String> {
+    records.iter().filter_map(|record| record["subject"].as_str().map(str::to_owned)).collect()
+}
+
+/// Labels of the backups that are listed, oldest first.
+fn labels(site: &Site) -> Vec<String> {
+    subjects(&ok(site, &["list"]))
+}
+
+/// Names of the WAL segments in a repository, sorted.
+pub(super) fn segments(repository: &Path) -> Vec<String> {
+    let segment = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".wal").map(str::to_owned);
+    let mut found: Vec<String> = files(&repository.join("wal")).iter().filter_map(segment).collect();
+    found.retain(|name| name.len() == 24);
+    found.sort();
+    found
 }
 
 /// Path and size of everything in a directory.
@@ -26,39 +62,40 @@ fn all_of(directory: &Path) -> Vec<(String, u64)> {
 #[test]
 fn prune_with_unreadable_snapshots_removes_nothing() {
     let site = with_backups(1);
-    let (data, snapshots) = (site.path("repository/pg/data"), site.path("repository/pg/snapshots"));
+    let (data, snapshots) = (site.dir().join("repository/pg/data"), site.dir().join("repository/pg/snapshots"));
     let before = all_of(&data);
     for args in [&["prune", "--yes"][..], &["prune", "--yes", "--force"]] {
         fs::set_permissions(&snapshots, Permissions::from_mode(0o000)).unwrap();
-        let output = site.run(args);
+        let output = out(&site, args);
         fs::set_permissions(&snapshots, Permissions::from_mode(0o700)).unwrap();
         assert_eq!(output.code, 2, "{output}");
         assert!(output.stdout.contains("pg/snapshots"), "{output}");
         assert_eq!(all_of(&data), before);
     }
-    site.ok(&["prune", "--yes"]);
-    assert_eq!(all_of(&data), before);
+    ok(&site, &["prune", "--yes"]);
+    let after = all_of(&data);
+    assert!(before.iter().all(|pack| after.contains(pack)), "what is rewritten stays until a later run");
 }
 
 #[test]
 fn prune_refuses_when_backups_are_gone_that_nobody_let_go() {
     let site = with_backups(3);
-    site.ok(&["prune", "--yes"]);
-    let data = all_of(&site.path("repository/pg/data"));
-    for snapshot in files(&site.path("repository/pg/snapshots")).iter().skip(1) {
+    ok(&site, &["prune", "--yes"]);
+    let data = all_of(&site.dir().join("repository/pg/data"));
+    for snapshot in files(&site.dir().join("repository/pg/snapshots")).iter().skip(1) {
         fs::remove_file(snapshot).unwrap();
     }
-    let output = site.run(&["prune", "--yes"]);
+    let output = out(&site, &["prune", "--yes"]);
     assert_eq!(output.code, 3, "{output}");
     assert!(output.stdout.contains("2 of the 3 backups"), "{output}");
-    assert_eq!(all_of(&site.path("repository/pg/data")), data);
-    site.ok(&["prune", "--yes", "--force"]);
+    assert_eq!(all_of(&site.dir().join("repository/pg/data")), data);
+    ok(&site, &["prune", "--yes", "--force"]);
     // What is there now is what the next run expects.
-    site.ok(&["prune", "--yes"]);
-    for snapshot in files(&site.path("repository/pg/snapshots")) {
+    ok(&site, &["prune", "--yes"]);
+    for snapshot in files(&site.dir().join("repository/pg/snapshots")) {
         fs::remove_file(snapshot).unwrap();
     }
-    let output = site.run(&["prune", "--yes"]);
+    let output = out(&site, &["prune", "--yes"]);
     assert_eq!(output.code, 3, "{output}");
     assert!(output.stdout.contains("no snapshot"), "{output}");
 }
@@ -66,112 +103,115 @@ fn prune_refuses_when_backups_are_gone_that_nobody_let_go() {
 #[test]
 fn expire_lists_first_and_removes_backups_with_the_wal_that_only_they_need() {
     let site = with_backups(3);
-    let labels = site.labels();
-    let before = all_of(&site.path("repository"));
+    let all = labels(&site);
+    let before = all_of(&site.dir().join("repository"));
     let rules = ["expire", "--keep-full", "1", "--keep-days", "0"];
-    let plan = site.ok(&rules);
+    let plan = ok(&site, &rules);
     assert!(plan.iter().all(|record| record["type"] == "maint.plan.v1"), "{plan:?}");
-    assert_eq!(subjects(&plan), [labels[0].as_str(), labels[1].as_str(), "WAL of timeline 1"]);
-    let wanted = site.ok(&["info", &labels[2]])[0]["data"]["start_segment"].as_str().unwrap().to_owned();
+    assert_eq!(subjects(&plan), [all[0].as_str(), all[1].as_str(), "WAL of timeline 1"]);
+    let wanted = ok(&site, &["info", &all[2]])[0]["data"]["start_segment"].as_str().unwrap().to_owned();
     // Neither without --apply, nor without consent.
-    site.ok(&[&rules[..], &["--apply", "--dry-run"]].concat());
-    let output = site.run(&[&rules[..], &["--apply"]].concat());
+    ok(&site, &[&rules[..], &["--apply", "--dry-run"]].concat());
+    let output = out(&site, &[&rules[..], &["--apply"]].concat());
     assert_eq!(output.code, 3, "{output}");
-    assert_eq!(all_of(&site.path("repository")), before);
+    assert_eq!(all_of(&site.dir().join("repository")), before);
 
-    let done = site.ok(&[&rules[..], &["--apply", "--yes"]].concat());
+    let done = ok(&site, &[&rules[..], &["--apply", "--yes"]].concat());
     assert!(done.iter().all(|record| record["data"]["status"] == "ok"), "{done:?}");
-    assert_eq!(site.labels(), labels[2..]);
-    assert_eq!(site.segments("repository").first(), Some(&wanted));
-    assert!(site.ok(&[&rules[..], &["--apply", "--yes"]].concat()).is_empty(), "and nothing is left to do");
+    assert_eq!(labels(&site), all[2..]);
+    assert_eq!(segments(&site.repository()).first(), Some(&wanted));
+    assert!(ok(&site, &[&rules[..], &["--apply", "--yes"]].concat()).is_empty(), "and nothing is left to do");
     // What was let go on purpose is not missed.
-    site.ok(&["prune", "--yes"]);
+    ok(&site, &["prune", "--yes"]);
 }
 
 #[test]
 fn a_pinned_backup_stays_with_its_wal() {
     let site = with_backups(2);
-    let labels = site.labels();
-    let segments = site.segments("repository");
-    site.ok(&["pin", &labels[0]]);
-    assert!(site.ok(&["expire", "--keep-full", "1", "--keep-days", "0", "--apply", "--yes"]).is_empty());
-    assert_eq!(site.labels(), labels);
-    assert!(site.segments("repository").starts_with(&segments));
+    let all = labels(&site);
+    let start = ok(&site, &["info", &all[0]])[0]["data"]["start_segment"].as_str().unwrap().to_owned();
+    let mut wal = segments(&site.repository());
+    wal.retain(|name| *name >= start);
+    ok(&site, &["pin", &all[0]]);
+    ok(&site, &["expire", "--keep-full", "1", "--keep-days", "0", "--apply", "--yes"]);
+    assert_eq!(labels(&site), all);
+    assert!(segments(&site.repository()).starts_with(&wal));
 }
 
 #[test]
 fn the_second_repository_holds_the_same_and_opens_with_a_password_of_its_own() {
     let site = with_backups(2);
-    let second = site.path("second");
-    site.write("second-password", "another long password\n");
-    let config = fs::read_to_string(site.path("maint.toml")).unwrap();
-    let more = format!("second_repository = {second:?}\nsecond_password_file = {:?}\n", site.path("second-password"));
-    site.write("maint.toml", &(config + &more));
-    site.ok(&["copy", "--dry-run"]);
+    let second = site.dir().join("second");
+    site.write("second-password", "another long password\n").unwrap();
+    let config = fs::read_to_string(site.dir().join("maint.toml")).unwrap();
+    let more =
+        format!("second_repository = {second:?}\nsecond_password_file = {:?}\n", site.dir().join("second-password"));
+    site.write("maint.toml", &(config + &more)).unwrap();
+    ok(&site, &["copy", "--dry-run"]);
     assert!(!second.exists(), "a dry run makes nothing");
-    site.ok(&["copy"]);
+    ok(&site, &["copy"]);
     let in_second = |args: &[&str]| {
         let place = second.display().to_string();
-        let password = site.path("second-password").display().to_string();
-        site.ok(&[args, &["--repository", &place, "--password-file", &password]].concat())
+        let password = site.dir().join("second-password").display().to_string();
+        ok(&site, &[args, &["--repository", &place, "--password-file", &password]].concat())
     };
-    assert_eq!(subjects(&in_second(&["list"])), site.labels());
-    assert_eq!(site.segments("second"), site.segments("repository"));
-    let again: Vec<_> = site.ok(&["copy"]);
+    assert_eq!(subjects(&in_second(&["list"])), labels(&site));
+    assert_eq!(segments(&second), segments(&site.repository()));
+    let again: Vec<_> = ok(&site, &["copy"]);
     assert!(again.iter().all(|record| record["subject"] == "WAL and notes"), "{again:?}");
     // A damaged object is not copied, and does not keep the others from being copied.
-    site.sql("SELECT pg_switch_wal()");
-    site.ok(&["full-backup"]);
-    let missing = site.segments("repository").into_iter().find(|name| !site.segments("second").contains(name)).unwrap();
-    let wal = files(&site.path("repository/wal"));
-    let damaged = wal.iter().find(|path| path.display().to_string().contains(&missing)).unwrap();
+    site.switch().unwrap();
+    ok(&site, &["full-backup"]);
+    let missing = segments(&site.repository()).into_iter().find(|name| !segments(&second).contains(name)).unwrap();
+    let objects = files(&site.dir().join("repository/wal"));
+    let damaged = objects.iter().find(|path| path.display().to_string().ends_with(&format!("/{missing}.wal"))).unwrap();
     let mut body = fs::read(damaged).unwrap();
     let middle = body.len() / 2;
     body[middle] ^= 1;
     fs::write(damaged, body).unwrap();
-    let output = site.run(&["copy"]);
+    let output = out(&site, &["copy"]);
     assert_eq!(output.code, 2, "{output}");
-    assert!(!site.segments("second").contains(&missing), "{output}");
-    assert_eq!(subjects(&in_second(&["list"])), site.labels());
+    assert!(!segments(&second).contains(&missing), "{output}");
+    assert_eq!(subjects(&in_second(&["list"])), labels(&site));
 }
 
 #[test]
 fn repair_sets_a_backup_aside_that_lost_data_and_takes_it_back() {
     let site = with_backups(2);
-    let labels = site.labels();
-    assert_eq!(site.ok(&["repair", "--dry-run"])[0]["type"], "maint.check.v1");
-    let packs = files(&site.path("repository/pg/data"));
+    let all = labels(&site);
+    assert_eq!(ok(&site, &["repair", "--dry-run"])[0]["type"], "maint.check.v1");
+    let packs = files(&site.dir().join("repository/pg/data"));
     let lost = packs.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let aside = site.path("aside");
+    let aside = site.dir().join("aside");
     fs::rename(lost, &aside).unwrap();
-    let plan = site.ok(&["repair", "--dry-run"]);
+    let plan = ok(&site, &["repair", "--dry-run"]);
     assert!(plan.iter().all(|record| record["type"] == "maint.plan.v1"), "{plan:?}");
-    let output = site.run(&["repair", "--yes"]);
+    let output = out(&site, &["repair", "--yes"]);
     assert_eq!(output.code, 2, "{output}");
     let set_aside = subjects(&told(&output));
-    assert!(labels.iter().any(|label| set_aside.contains(label)), "{output}");
-    let output = site.run(&["list"]);
+    assert!(all.iter().any(|label| set_aside.contains(label)), "{output}");
+    let output = out(&site, &["list"]);
     assert!(output.stdout.contains("lost data"), "{output}");
     fs::rename(&aside, lost).unwrap();
-    site.ok(&["repair", "--yes"]);
-    assert_eq!(site.labels(), labels);
+    ok(&site, &["repair", "--yes"]);
+    assert_eq!(labels(&site), all);
 }
 
 #[test]
 fn a_rotated_password_replaces_the_old_one_and_archiving_goes_on_meanwhile() {
     let site = with_backups(1);
-    site.write("new-password", "the new password\n");
-    let new = site.path("new-password").display().to_string();
-    let output = site.run(&["key", "rotate", "--new-password-file", &new]);
+    site.write("new-password", "the new password\n").unwrap();
+    let new = site.dir().join("new-password").display().to_string();
+    let output = out(&site, &["key", "rotate", "--new-password-file", &new]);
     assert_eq!(output.code, 3, "it asks first: {output}");
-    let output = site.run(&["key", "rotate", "--new-password-file", &new, "--yes"]);
+    let output = out(&site, &["key", "rotate", "--new-password-file", &new, "--yes"]);
     assert_eq!(output.code, 1, "the configuration still names the old one: {output}");
-    assert_eq!(site.ok(&["key", "list"]).len(), 2);
+    assert_eq!(ok(&site, &["key", "list"]).len(), 2);
     // The cached master key opens it still.
-    site.ok(&["full-backup"]);
-    fs::remove_file(site.path("password.keys")).unwrap();
-    let output = site.run(&["list"]);
+    ok(&site, &["full-backup"]);
+    fs::remove_file(site.dir().join("password.keys")).unwrap();
+    let output = out(&site, &["list"]);
     assert_eq!(output.code, 3, "{output}");
-    fs::rename(site.path("new-password"), site.path("password")).unwrap();
-    assert_eq!(site.labels().len(), 2);
+    fs::rename(site.dir().join("new-password"), site.dir().join("password")).unwrap();
+    assert_eq!(labels(&site).len(), 2);
 }
