@@ -2,6 +2,7 @@
 
 pub mod absence;
 pub mod archive;
+pub mod digest;
 pub mod dump;
 pub mod event;
 pub mod fetch;

@@ -161,9 +161,7 @@ pub fn choose(bases: &[Base], shelf: &Shelf, wanted: &Wanted, stops: &[(u32, Sto
     for (way, stop) in &reached {
         match search.on_way(way, *stop) {
             Ok(choice) => {
-                let better = found.as_ref().is_none_or(|known| {
-                    search.own_only() && choice.base.backup.stop_time > known.base.backup.stop_time
-                });
+                let better = found.as_ref().is_none_or(|known| search.is_better(&choice, known));
                 found = if better { Some(choice) } else { found };
             }
             Err(error) => why = Some(worth_saying(why, error)),
@@ -192,6 +190,13 @@ impl Search<'_> {
     /// Whether a backup may only be followed on its own timeline.
     fn own_only(&self) -> bool {
         self.wanted.timeline == Some(TimelineChoice::Current)
+    }
+
+    /// Whether a later find is to be taken instead: one way is as good as another, but a damaged backup is not.
+    fn is_better(&self, new: &Choice, known: &Choice) -> bool {
+        let whole = |choice: &Choice| choice.base.backup.damaged.is_empty();
+        let newer = self.own_only() && new.base.backup.stop_time > known.base.backup.stop_time;
+        if whole(new) == whole(known) { newer } else { whole(new) }
     }
 
     /// The backups that a way leads through, newest first.
@@ -307,4 +312,10 @@ pub fn number_behind(end: Lsn, size: u64) -> u64 {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;

@@ -19,9 +19,9 @@ const DEFAULT_SEGMENT_BYTES: u64 = 16 << 20;
 
 /// A cluster's backups and WAL, as the repository has them.
 #[derive(Debug)]
-pub struct Question {
+pub struct Question<'a> {
     /// The repository.
-    pub store: Store,
+    pub store: &'a Store,
     /// Its place, as an operator would name it.
     pub place: String,
     /// The archived WAL.
@@ -36,20 +36,12 @@ pub struct Question {
     major: Option<i32>,
 }
 
-impl Question {
-    /// Looks at the repository of the configuration.
-    ///
-    /// # Errors
-    /// It cannot be opened or listed.
-    pub fn open(work: &Work<'_>) -> Result<Self, Failure> {
-        Question::of(work.store()?)
-    }
-
+impl<'a> Question<'a> {
     /// Looks at a repository.
     ///
     /// # Errors
     /// It cannot be listed.
-    pub fn of(store: Store) -> Result<Self, Failure> {
+    pub fn of(store: &'a Store) -> Result<Self, Failure> {
         let place = store.storage().location();
         let backups = store.clusters()?;
         let newest = backups.last().map(|(_, backup)| backup.system_identifier);
@@ -102,7 +94,7 @@ impl Question {
         })?;
         let program = programs::find(&work.settings, "pg_waldump", major)?;
         let running = (work.runtime.clone(), work.cancel.clone());
-        Ok(Dumper::new(&self.archive, &self.shelf, program, running, Some(&self.store))?)
+        Ok(Dumper::new(&self.archive, &self.shelf, program, running, Some(self.store))?)
     }
 }
 

@@ -54,7 +54,7 @@ pub fn recover(recovery: &Recovery<'_>, work: &mut Work<'_>) -> Result<(), Failu
     let archives = destination.in_place;
     let target = recovery.wanted.settings(&prepared.choice.timeline_setting(), Action::Promote);
     let settings = recovery_settings(work, target, archives)?;
-    enough_room(&destination, backup.bytes)?;
+    preflight::check_space(&destination, prepared.needed_bytes())?;
     work.run.emit(&plan(&prepared, &recovery.wanted, &destination));
     for remark in &prepared.choice.remarks {
         work.run.emit(&Record::new(Kind::Finding, backup.label.clone(), Status::Warning, remark.clone()));
@@ -129,31 +129,11 @@ fn plan(prepared: &Prepared, wanted: &Wanted, destination: &Destination) -> Reco
         .field("segments", prepared.segments.len())
         .field("first_segment", prepared.segments.first())
         .field("last_segment", prepared.segments.last())
+        .field("segments_stored_bytes", prepared.segments_stored_bytes)
+        .field("estimated_seconds", prepared.estimated_seconds())
         .field("size_bytes", backup.bytes)
         .field("in_place", destination.in_place)
         .field("tablespaces", &destination.tablespaces)
-}
-
-/// Whether the data directory's file system has room for the backup.
-fn enough_room(destination: &Destination, bytes: u64) -> Result<(), Failure> {
-    let mut existing: &Path = &destination.pgdata;
-    while !existing.exists() {
-        let Some(parent) = existing.parent() else { return Ok(()) };
-        existing = parent;
-    }
-    let space = rustix::fs::statvfs(existing)
-        .map_err(|error| Failure::usage(format!("cannot look at {}: {error}", existing.display())))?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    if free < bytes {
-        return Err(Failure::usage(format!(
-            "{} has {} free, and the backup needs {}",
-            existing.display(),
-            format_bytes(free),
-            format_bytes(bytes)
-        ))
-        .hint("restore to another disk; nothing was changed"));
-    }
-    Ok(())
 }
 
 /// Starts the server and waits until it has recovered and opened.

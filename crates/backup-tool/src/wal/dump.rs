@@ -10,17 +10,16 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use maint_core::cancel::Cancel;
 use maint_core::child::{Child, ChildError, CommandSpec, Line};
 use maint_core::failure::Failure;
 use maint_core::status::Exit;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::lsn::Lsn;
 use crate::store::{Store, StoreError};
 use crate::wal::archive::{Archive, ArchiveError};
+use crate::wal::digest::Digest;
 use crate::wal::event::{self, Event, RESTORE_POINT_BYTES, What};
 use crate::wal::gaps::Shelf;
 use crate::wal::name::{Segment, WalName};
@@ -33,49 +32,6 @@ const DEADLINE: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(5);
 /// Prefix of the notes of this form.
 const NOTES: &str = "points";
-
-/// What a segment contains, in short.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
-    /// Transactions that were committed in it.
-    pub commits: u64,
-    /// The earliest time of the end of a transaction.
-    pub earliest: Option<Timestamp>,
-    /// The latest one.
-    pub latest: Option<Timestamp>,
-    /// The last commit.
-    pub last_commit: Option<Commit>,
-    /// The lowest and the highest number of a transaction that ended.
-    pub xids: Option<(u32, u32)>,
-    /// Named restore points.
-    pub named: Vec<Named>,
-    /// What `pg_waldump` said where the segment does not go on to its end.
-    pub broken: Option<String>,
-}
-
-/// A commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Commit {
-    /// Where its record begins.
-    pub lsn: Lsn,
-    /// When.
-    pub time: Timestamp,
-    /// The transaction.
-    pub xid: u32,
-}
-
-/// A named restore point.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
-    /// Its name.
-    pub name: String,
-    /// Where its record begins.
-    pub lsn: Lsn,
-    /// Where its record ends.
-    pub end: Lsn,
-    /// When it was made.
-    pub time: Option<Timestamp>,
-}
 
 /// WAL that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -119,30 +75,6 @@ impl From<DumpError> for Failure {
                 Failure::critical(error.to_string()).hint("set TMPDIR to a directory with room for a few segments")
             }
         }
-    }
-}
-
-impl Digest {
-    fn add(&mut self, event: &Event) {
-        if let What::RestorePoint(name) = &event.what {
-            self.named.push(Named { name: name.clone(), lsn: event.lsn, end: event.end, time: event.time });
-            return;
-        }
-        self.earliest = self.earliest.into_iter().chain(event.time).min();
-        self.latest = self.latest.into_iter().chain(event.time).max();
-        let (low, high) = self.xids.unwrap_or((event.xid, event.xid));
-        self.xids = Some((low.min(event.xid), high.max(event.xid)));
-        if let (What::Commit, Some(time)) = (&event.what, event.time) {
-            self.commits += 1;
-            self.last_commit = Some(Commit { lsn: event.lsn, time, xid: event.xid });
-        }
-    }
-
-    /// What these events amount to.
-    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
-        let mut digest = Digest::default();
-        events.into_iter().for_each(|event| digest.add(event));
-        digest
     }
 }
 
@@ -354,7 +286,7 @@ fn read_restore_point(
     held: &[(Segment, Segment)],
     lsn: Lsn,
     size: u64,
-) -> Option<(Timestamp, String)> {
+) -> Option<(jiff::Timestamp, String)> {
     let mut record = Vec::with_capacity(RESTORE_POINT_BYTES);
     for (at, length) in event::pieces(lsn, RESTORE_POINT_BYTES as u64, size) {
         let (name, _) = held.iter().find(|(name, _)| name.number(size) == at.0 / size.max(1))?;
@@ -369,28 +301,6 @@ fn read_restore_point(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn event(lsn: u64, seconds: i64, xid: u32, what: What) -> Event {
-        let time = Timestamp::from_second(seconds).ok();
-        Event { lsn: Lsn(lsn), end: Lsn(lsn + 34), time, xid, what }
-    }
-
-    #[test]
-    fn a_digest_knows_the_extremes_of_commits_that_are_not_in_order() {
-        let digest = Digest::of(&[
-            event(1, 50, 9, What::Commit),
-            event(2, 40, 7, What::Commit),
-            event(3, 60, 8, What::Abort),
-            event(4, 70, 0, What::RestorePoint("p".into())),
-        ]);
-        assert_eq!((digest.commits, digest.xids), (2, Some((7, 9))));
-        assert_eq!(digest.earliest.unwrap().as_second(), 40);
-        assert_eq!(digest.latest.unwrap().as_second(), 60);
-        assert_eq!(digest.last_commit.unwrap().xid, 7);
-        assert_eq!(digest.named.len(), 1);
-        let text = serde_json::to_string(&digest).unwrap();
-        assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), digest);
-    }
 
     #[test]
     fn an_end_in_the_next_segment_is_none_of_this_one() {

@@ -260,7 +260,8 @@ pub fn is_on(way: &History, backup: &ClusterBackup) -> bool {
 /// # Errors
 /// The repository cannot be read.
 pub fn run(work: &mut Work<'_>) -> Result<(), Failure> {
-    let question = Question::open(work)?;
+    let store = work.store()?;
+    let question = Question::of(&store)?;
     work.subject.clone_from(&question.place);
     let backups: Vec<&ClusterBackup> = question.bases.iter().map(|base| &base.backup).collect();
     if backups.is_empty() {

@@ -18,7 +18,8 @@ use crate::work::Work;
 /// # Errors
 /// The repository cannot be read.
 pub fn run(args: &WalListArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    let question = Question::open(work)?;
+    let store = work.store()?;
+    let question = Question::of(&store)?;
     work.subject.clone_from(&question.place);
     let stored: HashMap<WalName, u64> =
         question.names.iter().map(|archived| (archived.name, archived.stored_bytes)).collect();

@@ -11,7 +11,8 @@ use crate::cli::WalPointsArgs;
 use crate::lsn::Lsn;
 use crate::recovery::question::Question;
 use crate::recovery::target::written;
-use crate::wal::dump::{Digest, Dumper};
+use crate::wal::digest::{Digest, Named};
+use crate::wal::dump::Dumper;
 use crate::wal::event::{Event, What};
 use crate::wal::gaps::Shelf;
 use crate::wal::name::Segment;
@@ -23,7 +24,8 @@ use crate::work::Work;
 /// # Errors
 /// The repository cannot be read, or `pg_waldump` is missing.
 pub fn run(args: &WalPointsArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    let question = Question::open(work)?;
+    let store = work.store()?;
+    let question = Question::of(&store)?;
     work.subject.clone_from(&question.place);
     if question.shelf.runs().is_empty() {
         return Ok(());
@@ -67,7 +69,7 @@ fn one(
     Ok(if work.run.reader_is_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
-fn restore_point(named: &crate::wal::dump::Named) -> Event {
+fn restore_point(named: &Named) -> Event {
     let what = What::RestorePoint(named.name.clone());
     Event { lsn: named.lsn, end: named.end, time: named.time, xid: 0, what }
 }
