@@ -10,7 +10,7 @@
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
 //! - [`S3Server`] is object storage, with or without TLS;
-//! - [`Site`] is a server that is backed up, with its repository;
+//! - [`Site`] is a server that is backed up, with its repository; a [`SmallDisk`] is there to be filled;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
 //!
@@ -30,6 +30,7 @@ mod session;
 pub mod setup;
 mod shared;
 mod site;
+mod small_disk;
 mod template;
 mod tool;
 pub mod workload;
@@ -44,6 +45,7 @@ pub use s3::S3Server;
 pub use session::Session;
 pub use shared::shared;
 pub use site::{Recovered, Site, files};
+pub use small_disk::SmallDisk;
 pub use tool::{Output, RUN_LIMIT, Running, records, run, run_fed, start, tool};
 
 use std::time::{Duration, Instant};

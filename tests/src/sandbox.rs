@@ -39,6 +39,7 @@ if [ -f "$TESTBED_DIR/data/postmaster.pid" ]; then
     set -- $(sed -n 7p "$TESTBED_DIR/data/postmaster.pid")
     [ -n "$2" ] && ipcrm -m "$2"
 fi
+cut -d' ' -f2 /proc/mounts | grep "^$TESTBED_DIR/" | while read -r m; do umount -l "$m"; done
 rm -rf "$TESTBED_DIR"
 "#;
 

@@ -12,6 +12,7 @@ use crate::account::{self, Account, can_enter, give, run_as};
 use crate::error::{Doing, Error, Result};
 use crate::postgres::Postgres;
 use crate::setup::{DEBIAN_MAJOR, tail};
+use crate::small_disk::SmallDisk;
 use crate::tool::{Output, bounded, clean, profile_dir, run};
 
 /// How long a restored server may take to recover, or a program on its files to end.
@@ -35,6 +36,11 @@ impl Site {
 
     /// As [`Site::start`], with settings of the server.
     pub fn with(settings: &[(&str, &str)], extra: &str) -> Result<Site> {
+        Site::of(&profile_dir()?.join("backup-tool"), settings, extra)
+    }
+
+    /// As [`Site::with`], with another build of the program.
+    pub fn of(built: &Path, settings: &[(&str, &str)], extra: &str) -> Result<Site> {
         let mut builder = Postgres::builder(DEBIAN_MAJOR).setting("archive_mode", "on").setting("archive_command", "");
         for (name, value) in settings {
             builder = builder.setting(name, value);
@@ -52,16 +58,15 @@ impl Site {
         for name in ["state", "repository"] {
             make(&dir.join(name))?;
         }
-        let built = profile_dir()?.join("backup-tool");
         if !built.is_file() {
-            return Err(Error::NotBuilt { name: "backup-tool".to_owned(), path: built });
+            return Err(Error::NotBuilt { name: "backup-tool".to_owned(), path: built.to_owned() });
         }
         // The server calls it, and may not be able to go where it was built.
-        let program = if can_enter(built.parent().unwrap_or(&built), account) {
-            built
+        let program = if can_enter(built.parent().unwrap_or(built), account) {
+            built.to_owned()
         } else {
             let copy = dir.join("backup-tool");
-            fs::copy(&built, &copy).doing(|| format!("copy {}", built.display()))?;
+            fs::copy(built, &copy).doing(|| format!("copy {}", built.display()))?;
             give(&copy, account)?;
             copy
         };
@@ -150,6 +155,20 @@ impl Site {
         command.current_dir(&self.dir).stdin(Stdio::null());
         run_as(&mut command, self.account);
         command
+    }
+
+    /// backup-tool as the server's account runs it, with input and output that fail as `rule` of fiu-run(1) says, such as
+    /// `enable_random name=posix/io/rw/write,probability=0.05`.
+    pub fn tool_failing(&self, rule: &str, args: &[&str]) -> Command {
+        let mut command = self.program("fiu-run");
+        command.args(["-x", "-c", rule]).arg(&self.program).arg("--config").arg(self.dir.join("maint.toml")).args(args);
+        command
+    }
+
+    /// A disk of its own of so many bytes, as the directory `name` of the site. `None` where this process may not mount
+    /// one, which is said loudly: what was to be tested then is not.
+    pub fn small_disk(&self, name: &str, bytes: u64) -> Result<Option<SmallDisk>> {
+        SmallDisk::mount(&self.dir.join(name), bytes, self.account)
     }
 
     /// The path of a program of the server's.

@@ -6,6 +6,7 @@ use maint_core::run::Run;
 
 use crate::workspace;
 
+mod backup;
 mod pg;
 mod redis;
 
@@ -23,6 +24,9 @@ pub(crate) struct BenchArgs {
     /// Keys on the server (redis)
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
+    /// Scale of the cluster: 25 MB each (backup)
+    #[arg(long, default_value_t = 20)]
+    scale: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -31,16 +35,19 @@ enum Tool {
     Pg,
     /// redis-maint against redis-cli's own analyses
     Redis,
+    /// backup-tool against pgBackRest and restic
+    Backup,
 }
 
 /// Runs the benchmark.
 pub(crate) fn bench(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
-    if args.rounds == 0 || args.jobs == 0 || args.keys < 10_000 {
-        return Err(Failure::usage("--rounds and --jobs must be at least 1, --keys at least 10000"));
+    if args.rounds == 0 || args.jobs == 0 || args.keys < 10_000 || args.scale == 0 {
+        return Err(Failure::usage("--rounds, --jobs and --scale must be at least 1, --keys at least 10000"));
     }
     match args.tool {
         Tool::Pg => pg::bench(args, run),
         Tool::Redis => redis::bench(args, run),
+        Tool::Backup => backup::bench(args, run),
     }
 }
 

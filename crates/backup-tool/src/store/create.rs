@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustic_core::repofile::{Chunker, MasterKey};
 use rustic_core::{ConfigOptions, Credentials, KeyOptions};
 
+use super::copy::is_repository;
 use super::{Master, Part, Store, StoreError, backend, said};
 use crate::storage::Storage;
 use maint_core::secret::Secret;
@@ -49,8 +50,8 @@ impl Store {
         chunk_bytes: u32,
         master: MasterKey,
     ) -> Result<Self, StoreError> {
-        let there = storage.size("pg/config")?.is_some();
-        if there {
+        // A configuration without a key is what a run that was killed has left: nothing can open it.
+        if is_repository(storage.as_ref())? {
             return Err(StoreError::AlreadyThere(storage.location()));
         }
         let failed = |error: Box<rustic_core::RusticError>| StoreError::Engine {
@@ -58,8 +59,8 @@ impl Store {
             place: storage.location(),
             why: said(&error),
         };
-        // The one whose configuration says that there is a repository comes last: a run that is killed before leaves a
-        // place in which it can be created again.
+        // The one that says that there is a repository comes last: a run that is killed before leaves a place in which it
+        // can be created again.
         for part in [Part::Files, Part::Clusters] {
             let mut options = ConfigOptions::default();
             options.set_version = Some(2);
