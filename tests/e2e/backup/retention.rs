@@ -157,6 +157,12 @@ fn the_second_repository_holds_the_same_and_opens_with_a_password_of_its_own() {
     };
     assert_eq!(subjects(&in_second(&["list"])), labels(&site));
     assert_eq!(segments(&second), segments(&site.repository()));
+    for part in ["pg", "files"] {
+        let (part, password) = (second.join(part), site.dir().join("second-password"));
+        let [part, password] = [part, password].map(|path| path.display().to_string());
+        let args = ["--no-cache", "--no-lock", "-r", &part, "--password-file", &password, "check", "--read-data"];
+        site.program_ok("restic", &args).unwrap();
+    }
     let again: Vec<_> = ok(&site, &["copy"]);
     assert!(again.iter().all(|record| record["subject"] == "WAL and notes"), "{again:?}");
     // A damaged object is not copied, and does not keep the others from being copied.
