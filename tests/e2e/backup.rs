@@ -2,6 +2,7 @@
 
 mod basic;
 mod pitr;
+mod points;
 mod refusals;
 mod retention;
 #[cfg(feature = "s3")]
