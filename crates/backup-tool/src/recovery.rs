@@ -10,4 +10,5 @@ pub mod question;
 pub mod recover;
 pub mod restore;
 pub mod scratch;
+pub mod start;
 pub mod target;

@@ -1,11 +1,6 @@
 //! The one way in which a cluster is recovered: plan, prove, ask, restore, let the server replay, look.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use maint_core::cli::{open_guard, state_directory};
 use maint_core::confirm::confirm;
@@ -18,13 +13,10 @@ use maint_core::units::{format_bytes, format_count};
 use super::place::{Destination, put, recovery_settings};
 use super::preflight::{self, Prepared};
 use super::programs;
+use super::start::start;
 use super::target::{Action, Wanted};
 use crate::cli::DestinationArgs;
-use crate::cluster::control::{ControlFile, State};
 use crate::work::Work;
-
-/// The server's log of a recovery that we started, in its data directory.
-const LOG: &str = "recovery.log";
 
 /// What is to be recovered, and where to.
 pub struct Recovery<'a> {
@@ -134,41 +126,4 @@ fn plan(prepared: &Prepared, wanted: &Wanted, destination: &Destination) -> Reco
         .field("size_bytes", backup.bytes)
         .field("in_place", destination.in_place)
         .field("tablespaces", &destination.tablespaces)
-}
-
-/// Starts the server and waits until it has recovered and opened.
-fn start(work: &Work<'_>, program: &Path, pgdata: &Path) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let owner = fs::metadata(pgdata).map_err(|error| Failure::critical(error.to_string()))?;
-    let mut command = Command::new(program.with_file_name("pg_ctl"));
-    command.arg("-D").arg(pgdata).arg("-l").arg(pgdata.join(LOG)).args(["-w", "-t", "60", "start"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).current_dir(pgdata);
-    if rustix::process::geteuid().is_root() {
-        command.uid(owner.uid()).gid(owner.gid());
-    }
-    // Its own patience is short, and a replay may be long: what counts is what the control file says.
-    let _ = command.status();
-    let words = || {
-        let log = fs::read_to_string(pgdata.join(LOG)).unwrap_or_default();
-        let telling: Vec<&str> = log.lines().filter(|line| line.contains("FATAL") || line.contains("PANIC")).collect();
-        telling.last().map_or_else(|| format!("see {}", pgdata.join(LOG).display()), |line| (*line).to_owned())
-    };
-    loop {
-        let running = fs::exists(pgdata.join("postmaster.pid")).unwrap_or(false);
-        let control = ControlFile::read(pgdata).map_err(|error| Failure::critical(error.to_string()))?.control;
-        if running && control.state == State::InProduction {
-            let seconds = begun.elapsed().as_secs_f64();
-            let message = format!("recovered and open, on timeline {}", control.timeline);
-            let record = Record::new(Kind::Step, pgdata.display().to_string(), Status::Ok, message);
-            work.run.emit(&record.field("timeline", control.timeline).field("duration_seconds", seconds));
-            return Ok(());
-        }
-        if !running {
-            return Err(Failure::critical(format!("the server did not recover: {}", words())));
-        }
-        if let Some(exit) = work.cancel.exit() {
-            return Err(Failure::new(exit, "interrupted; the server goes on recovering"));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }

@@ -17,6 +17,7 @@ use maint_core::durable;
 use maint_core::failure::Failure;
 use maint_core::pg::connect::{Session, SessionSettings};
 use maint_core::pg::dsn::Target;
+use maint_core::pg::error::Error;
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -28,6 +29,10 @@ use crate::backup::ClusterBackup;
 use crate::cli::SECTION;
 use crate::store::{Store, Stored};
 use crate::work::Work;
+
+mod sweep;
+
+pub use sweep::sweep;
 
 /// Beginning of the names of scratch directories.
 const PREFIX: &str = "backup-tool-scratch-";
@@ -155,7 +160,7 @@ impl Scratch {
 
     /// Says whose this directory is, so that a later run can remove it when we are killed.
     fn note(&self) -> Result<(), Failure> {
-        let text = format!("{} {}\n", std::process::id(), boot_id());
+        let text = format!("{} {}\n", std::process::id(), sweep::boot_id());
         durable::replace_quickly(&self.directory.join(NOTE), text.as_bytes(), 0o600)
             .map_err(|error| Failure::critical(error.to_string()))
     }
@@ -183,7 +188,9 @@ impl Scratch {
             ("unix_socket_permissions", "0700".to_owned()),
             ("cluster_name", "backup-tool scratch".to_owned()),
             ("archive_mode", "off".to_owned()),
-            ("hot_standby", "on".to_owned()),
+            // Nobody looks before it is open; and a server that lets people look pauses for ever when it comes upon a
+            // setting that was raised after the backup.
+            ("hot_standby", "off".to_owned()),
             ("autovacuum", "off".to_owned()),
             ("fsync", "off".to_owned()),
             ("dynamic_shared_memory_type", "mmap".to_owned()),
@@ -248,6 +255,8 @@ impl Scratch {
             .arg(format!("config_file={}", self.directory.join("postgresql.conf").display()));
         // Nothing of our environment may steer the server, and ctrl-C is for us to pass on.
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
+        // But its calls of this program must find a repository that is not on this host.
+        command.envs(std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"AWS_")));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0).current_dir(&self.directory);
         if let Some((uid, gid)) = self.owner {
             command.uid(uid).gid(gid);
@@ -261,7 +270,7 @@ impl Scratch {
 
     /// Waits until the server has recovered and is open.
     fn wait(&mut self, work: &Work<'_>) -> Result<(), Failure> {
-        let target = self.target("postgres")?;
+        let mut database = "postgres";
         loop {
             if let Some(exit) = work.cancel.exit() {
                 return Err(Failure::new(exit, "interrupted; the scratch cluster was removed"));
@@ -271,13 +280,13 @@ impl Scratch {
                 self.server = None;
                 return Err(Failure::critical(format!("recovery failed ({status}): {}", self.last_words())));
             }
-            let settings =
-                SessionSettings { connect_timeout: Some(Duration::from_secs(5)), ..SessionSettings::new(TOOL) };
-            if let Ok(mut session) = work.block_on(Session::open(&target, settings)) {
-                let query = sqlx::query_scalar::<_, bool>("SELECT pg_catalog.pg_is_in_recovery()");
-                if let Ok(false) = work.block_on(query.fetch_one(session.conn())) {
-                    return Ok(());
-                }
+            match work.block_on(is_open(&self.target(database)?)) {
+                Ok(true) => return Ok(()),
+                // Still starting up.
+                Ok(false) | Err(Error::Down { .. } | Error::SlotsFull { .. }) => {}
+                // Some drop it; hardly anybody drops both.
+                Err(Error::NoDatabase(_)) if database == "postgres" => database = "template1",
+                Err(error) => return Err(Failure::critical(format!("the recovered cluster refuses us: {error}"))),
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -333,46 +342,18 @@ impl Drop for Scratch {
     }
 }
 
+/// Whether a server has recovered.
+async fn is_open(target: &Target) -> Result<bool, Error> {
+    let settings = SessionSettings { connect_timeout: Some(Duration::from_secs(5)), ..SessionSettings::new(TOOL) };
+    let mut session = Session::open(target, settings).await?;
+    let query = sqlx::query_scalar::<_, bool>("SELECT pg_catalog.pg_is_in_recovery()");
+    let recovering = query.fetch_one(session.conn()).await?;
+    session.close().await?;
+    Ok(!recovering)
+}
+
 fn signal(server: &Child, signal: Signal) {
     if let Some(pid) = i32::try_from(server.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
-}
-
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-/// Removes what runs that were killed have left in `under`: their servers and their directories.
-pub fn sweep(under: &Path) {
-    let Ok(entries) = fs::read_dir(under) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        let Ok(note) = fs::read_to_string(path.join(NOTE)) else { continue };
-        let mut words = note.split_whitespace();
-        let (Some(pid), Some(boot)) = (words.next().and_then(|word| word.parse::<i32>().ok()), words.next()) else {
-            continue;
-        };
-        let same_boot = boot == boot_id();
-        if same_boot && is_running(pid) {
-            continue;
-        }
-        let server = fs::read_to_string(path.join("data/postmaster.pid")).unwrap_or_default();
-        let server = server.lines().next().and_then(|line| line.trim().parse::<i32>().ok());
-        if let Some(pid) = server.filter(|pid| same_boot && is_running(*pid)).and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::QUIT);
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        if fs::remove_dir_all(&path).is_ok() {
-            tracing::info!("removed {}, which a run that was killed had left", path.display());
-        }
-    }
-}
-
-fn is_running(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
