@@ -39,6 +39,7 @@ pub mod store;
 pub mod table_recovery;
 pub mod take;
 pub mod test_restore;
+pub mod trust;
 pub mod validate_backups;
 pub mod wal;
 pub mod work;

@@ -7,6 +7,7 @@
 //! One difference is left: where both the connection string and `PGOPTIONS` carry options, libpq drops the latter and the
 //! driver sends both, those of the string last, so that they win setting by setting.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -172,6 +173,28 @@ impl Target {
         self.find_password().is_some()
     }
 
+    /// The environment in which a program that uses libpq (`pg_dump`, `pg_restore`) reaches the same database. The password is
+    /// in it and nowhere else: a child's environment is its own and its user's, its arguments are everybody's.
+    pub fn libpq_environment(&self) -> Vec<(OsString, OsString)> {
+        let mut variables: Vec<(&str, OsString)> = vec![
+            ("PGHOST", self.host.clone().into()),
+            ("PGHOSTADDR", self.hostaddr.clone().unwrap_or_default().into()),
+            ("PGPORT", self.port.to_string().into()),
+            ("PGUSER", self.user.clone().into()),
+            ("PGDATABASE", self.database.clone().into()),
+            ("PGSSLMODE", libpq_name(self.ssl_mode).into()),
+            ("PGSSLROOTCERT", self.ssl_root_cert.clone().unwrap_or_default().into()),
+            ("PGSSLCERT", self.ssl_cert.clone().unwrap_or_default().into()),
+            ("PGSSLKEY", self.ssl_key.clone().unwrap_or_default().into()),
+            ("PGOPTIONS", self.options.clone().unwrap_or_default().into()),
+        ];
+        if let Some(password) = self.find_password() {
+            variables.push(("PGPASSWORD", password.as_str().into()));
+        }
+        // An empty variable counts as unset, and takes away what this program itself inherited.
+        variables.into_iter().map(|(name, value)| (name.into(), value)).collect()
+    }
+
     fn find_password(&self) -> Option<Zeroizing<String>> {
         if self.password.is_some() {
             return self.password.clone();
@@ -226,6 +249,18 @@ fn readable<'a>(name: &str, path: Option<&'a str>) -> Result<Option<&'a str>, Er
         std::fs::File::open(path).map_err(|e| usage(format!("cannot read `{name}` file {path}: {e}")))?;
     }
     Ok(path)
+}
+
+/// As libpq calls it.
+fn libpq_name(mode: PgSslMode) -> &'static str {
+    match mode {
+        PgSslMode::Disable => "disable",
+        PgSslMode::Allow => "allow",
+        PgSslMode::Prefer => "prefer",
+        PgSslMode::Require => "require",
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::VerifyFull => "verify-full",
+    }
 }
 
 fn usage(message: impl Into<String>) -> Error {
