@@ -15,6 +15,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::failure::Failure;
 
+mod table;
+
 /// The programs whose sections may stand in one `maint.toml`. A section of another tool is not this tool's to judge; a
 /// section of no tool is a spelling error.
 pub const TOOLS: [&str; 14] = [
@@ -133,6 +135,8 @@ pub struct Settings {
     sections: Vec<&'static Section>,
     values: BTreeMap<(&'static str, &'static str), Setting>,
     file: Option<PathBuf>,
+    /// The file's content; what is asked for later must not come from another version of it.
+    text: String,
 }
 
 impl Settings {
@@ -154,7 +158,7 @@ impl Settings {
         sections: &[&'static Section],
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let mut settings = Settings { sections: sections.to_vec(), values: BTreeMap::new(), file };
+        let mut settings = Settings { sections: sections.to_vec(), values: BTreeMap::new(), file, text: String::new() };
         for section in sections {
             for key in section.keys {
                 let setting = Setting { value: key.default.to_owned(), source: Source::Default };
@@ -278,7 +282,10 @@ impl Settings {
                     continue;
                 }
                 let Some(key) = section.keys.iter().find(|key| key.name == key_name) else {
-                    let nearest = nearest(key_name, section.keys.iter().map(|key| key.name));
+                    let nearest = nearest(
+                        key_name,
+                        section.keys.iter().map(|key| key.name).chain(section.tables.iter().copied()),
+                    );
                     return Err(Failure::usage(format!(
                         "{shown}:{line}: unknown key `{key_name}` in [{name}]{nearest}"
                     )));
@@ -290,6 +297,8 @@ impl Settings {
                 self.put(section, key, value, source)?;
             }
         }
+        drop(table);
+        self.text = text;
         Ok(())
     }
 }
