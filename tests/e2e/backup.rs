@@ -2,6 +2,7 @@
 
 mod basic;
 mod pitr;
+mod recovery;
 mod points;
 mod refusals;
 mod retention;

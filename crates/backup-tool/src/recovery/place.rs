@@ -252,7 +252,8 @@ pub fn put(
         moved = aside::make(&aside::Room { pgdata: data, tablespaces, major: essentials.major }, Timestamp::now())?;
     }
     for aside::Moved { from, to } in &moved {
-        let message = format!("moved aside to {}; it is kept until you remove it", to.display());
+        let inside = if to.starts_with(from) { ", and comes into backups as well" } else { "" };
+        let message = format!("moved aside to {}; it is kept until you remove it{inside}", to.display());
         work.run.emit(&Record::new(Kind::Step, from.display().to_string(), Status::Ok, message));
     }
     let done = fill(work, &reader, stored, &essentials, destination, map, settings);

@@ -300,7 +300,9 @@ impl Scratch {
             return "its log cannot be read".to_owned();
         }
         let telling = |line: &&str| ["FATAL", "PANIC", "ERROR", "wal-fetch:"].iter().any(|word| line.contains(word));
-        let lines: Vec<&str> = text.lines().filter(telling).collect();
+        // Our own question whether it is open yet.
+        let asked = |line: &&str| line.contains("the database system is ");
+        let lines: Vec<&str> = text.lines().filter(telling).filter(|line| !asked(line)).collect();
         let last = lines.get(lines.len().saturating_sub(4)..).unwrap_or_default();
         if last.is_empty() { "its log says nothing of it".to_owned() } else { last.join("; ") }
     }

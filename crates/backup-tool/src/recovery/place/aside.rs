@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -28,48 +28,61 @@ pub(super) struct Room<'a> {
     pub major: i32,
 }
 
-/// Moves everything that is in the way to names that end in `.before-TIME`. When something cannot be moved, what was moved
+/// Moves everything that is in the way to names with `before-TIME` in them. When something cannot be moved, what was moved
 /// goes back.
 ///
 /// # Errors
 /// Something cannot be moved; nothing is changed then.
 pub(super) fn make(room: &Room<'_>, now: Timestamp) -> Result<Vec<Moved>, Failure> {
-    let stamp = now.strftime("%Y%m%d-%H%M%S").to_string();
+    let stamp = format!("before-{}", now.strftime("%Y%m%d-%H%M%S"));
+    let inner = room.pgdata.join(&stamp);
     let mut moved = Vec::new();
-    let done = move_all(room, &stamp, &mut moved);
-    done.map(|()| moved.clone()).map_err(|(what, error)| {
-        let back = moved.iter().rev().filter(|moved| fs::rename(&moved.to, &moved.from).is_err());
-        let stuck: Vec<String> = back.map(|moved| moved.to.display().to_string()).collect();
-        let failure = Failure::critical(format!("cannot move {} aside: {error}", what.display()));
-        if stuck.is_empty() {
-            failure.hint("what was moved already is back in its place; nothing was changed")
-        } else {
-            failure.hint(format!("these could not be moved back: {}", stuck.join(", ")))
+    match move_all(room, &stamp, &inner, &mut moved) {
+        // One is enough to tell where all of it is.
+        Ok(()) if moved.iter().any(|moved| moved.to.starts_with(&inner)) => {
+            moved.retain(|moved| !moved.to.starts_with(&inner));
+            moved.insert(0, Moved { from: room.pgdata.to_owned(), to: inner });
+            Ok(moved)
         }
-    })
+        Ok(()) => Ok(moved),
+        Err((what, error)) => {
+            let back = moved.iter().rev().filter(|moved| fs::rename(&moved.to, &moved.from).is_err());
+            let stuck: Vec<String> = back.map(|moved| moved.to.display().to_string()).collect();
+            let _ = fs::remove_dir(&inner);
+            let failure = Failure::critical(format!("cannot move {} aside: {error}", what.display()));
+            Err(if stuck.is_empty() {
+                failure.hint("what was moved already is back in its place; nothing was changed")
+            } else {
+                failure.hint(format!("these could not be moved back: {}", stuck.join(", ")))
+            })
+        }
+    }
 }
 
-fn move_all(room: &Room<'_>, stamp: &str, moved: &mut Vec<Moved>) -> Result<(), (PathBuf, io::Error)> {
+fn move_all(room: &Room<'_>, stamp: &str, inner: &Path, moved: &mut Vec<Moved>) -> Result<(), (PathBuf, io::Error)> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| (path, error)
     };
     let mut shift = |from: PathBuf, to: PathBuf| {
-        fs::rename(&from, &to).map_err(at(&from))?;
+        fs::rename(&from, &to)?;
         moved.push(Moved { from, to });
-        Ok(())
+        Ok::<(), io::Error>(())
     };
     let data = room.pgdata;
     let inside = names(data).map_err(at(data))?;
-    if !inside.is_empty() && is_mount_point(data).map_err(at(data))? {
-        // A mount point cannot be renamed, so what is in it goes into a directory of its own.
-        let aside = data.join(format!("before-{stamp}"));
-        fs::DirBuilder::new().mode(0o700).create(&aside).map_err(at(&aside))?;
-        for name in inside.into_iter().filter(|name| *name != "lost+found") {
-            shift(data.join(&name), aside.join(&name))?;
+    if !inside.is_empty() {
+        match shift(data.to_owned(), with_ending(data, stamp)) {
+            // It is a mount point, or whoever owns it does not own the directory that it is in: what is in it can be moved.
+            Err(error) if [ErrorKind::ResourceBusy, ErrorKind::PermissionDenied].contains(&error.kind()) => {
+                fs::DirBuilder::new().mode(0o700).create(inner).map_err(at(inner))?;
+                for name in inside.into_iter().filter(|name| *name != "lost+found") {
+                    let from = data.join(&name);
+                    shift(from.clone(), inner.join(&name)).map_err(at(&from))?;
+                }
+            }
+            done => done.map_err(at(data))?,
         }
-    } else if !inside.is_empty() {
-        shift(data.to_owned(), with_ending(data, stamp))?;
     }
     let own = format!("PG_{}_", room.major);
     for place in &room.tablespaces {
@@ -77,8 +90,7 @@ fn move_all(room: &Room<'_>, stamp: &str, moved: &mut Vec<Moved>) -> Result<(), 
             let text = name.to_string_lossy();
             if text.starts_with(&own) && !text.contains(".before-") {
                 let from = place.join(&name);
-                let to = with_ending(&from, stamp);
-                shift(from, to)?;
+                shift(from.clone(), with_ending(&from, stamp)).map_err(at(&from))?;
             }
         }
     }
@@ -96,19 +108,14 @@ fn names(directory: &Path) -> io::Result<Vec<OsString>> {
 
 fn with_ending(path: &Path, stamp: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".before-{stamp}"));
+    name.push(format!(".{stamp}"));
     PathBuf::from(name)
-}
-
-/// Whether another file system begins at the directory. One that is bound to its place from the same file system is not
-/// seen; moving it fails then, and changes nothing.
-fn is_mount_point(directory: &Path) -> io::Result<bool> {
-    let above = directory.parent().unwrap_or(directory);
-    Ok(fs::metadata(directory)?.dev() != fs::metadata(above)?.dev())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn now() -> Timestamp {
@@ -147,6 +154,23 @@ mod tests {
         assert!(failure.message.contains("PG_15_202209061"), "{failure}");
         assert!(failure.hint.unwrap().contains("nothing was changed"));
         assert!(data.join("base").is_dir() && space.join("PG_15_202209061/5").is_dir());
+    }
+
+    #[test]
+    fn where_the_directory_itself_cannot_be_moved_what_is_in_it_is() {
+        let (root, data, _) = place();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        let room = Room { pgdata: &data, tablespaces: vec![], major: 15 };
+        let moved = make(&room, now()).unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let inner = data.join("before-20261123-050000");
+        // Root may do anything.
+        if rustix::process::geteuid().is_root() {
+            assert!(root.path().join("data.before-20261123-050000/base").is_dir());
+        } else {
+            assert_eq!(moved, [Moved { from: data.clone(), to: inner.clone() }]);
+            assert!(inner.join("base").is_dir() && !data.join("base").exists());
+        }
     }
 
     #[test]
