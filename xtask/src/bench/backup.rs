@@ -29,6 +29,8 @@ mod table;
 const TRANSACTIONS: u32 = 4000;
 /// Segments that are archived at once.
 const SEGMENTS: usize = 12;
+/// What makes pgBackRest store least and fastest.
+const BLOCKS: &str = "repo1-bundle=y\nbeta=y\nrepo1-block=y";
 
 pub(super) fn bench(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
     setup::setup(run)?;
@@ -127,11 +129,11 @@ impl Bench<'_> {
         let (ours, theirs) = (&self.ours, &self.theirs);
         let data = theirs.site.server().data_dir();
         let mut step = Step { round, table };
-        let blocks = "repo1-bundle=y\nbeta=y\nrepo1-block=y";
+        // What is counted is the backups without the log, which only two of them archive.
         let stores = [
-            (Side::Ours, ours.ours("store", "")?),
-            (Side::Pgbackrest, theirs.pgbackrest("blocks", data, blocks)?),
-            (Side::WholeFiles, theirs.pgbackrest("whole", data, "archive-check=n")?),
+            (Side::Ours, ours.ours("store", "")?.join("pg")),
+            (Side::Pgbackrest, theirs.pgbackrest("blocks", data, BLOCKS)?.join("backup")),
+            (Side::WholeFiles, theirs.pgbackrest("whole", data, "repo1-bundle=y\narchive-check=n")?.join("backup")),
             (Side::Restic, ours.restic("restic")?),
         ];
         ours.site.archive_with("store.toml").map_err(|error| failed(&error))?;
@@ -204,10 +206,9 @@ impl Bench<'_> {
             must(place.site.program("sh").args(["-c", script, &live]).current_dir(&to))?;
         }
         let sets = format!("[backup-tool.sets.offline]\npaths = [\"{}\"]", ours.path("offline").display());
-        let blocks = "repo1-bundle=y\nbeta=y\nrepo1-block=y";
         let stores = [
-            (Side::Ours, ours.ours("offline-store", &sets)?),
-            (Side::Pgbackrest, theirs.pgbackrest("offline-blocks", &theirs.path("offline"), blocks)?),
+            (Side::Ours, ours.ours("offline-store", &sets)?.join("files")),
+            (Side::Pgbackrest, theirs.pgbackrest("offline-blocks", &theirs.path("offline"), BLOCKS)?.join("backup")),
             (Side::Restic, ours.restic("offline-restic")?),
         ];
         let files = ours.path("offline").display().to_string();
@@ -229,8 +230,8 @@ impl Bench<'_> {
         let spool = format!("spool = \"{}\"\nwal_workers = 2", ours.fresh("spool")?.display());
         for (row, extra, peers_extra) in [(Row::Wal, "", ""), (Row::WalBatch, spool.as_str(), "archive-async=y")] {
             let stores = [
-                (Side::Ours, ours.ours("wal", extra)?),
-                (Side::Pgbackrest, theirs.pgbackrest("wal", &waiting.1, peers_extra)?),
+                (Side::Ours, ours.ours("wal", extra)?.join("wal")),
+                (Side::Pgbackrest, theirs.pgbackrest("wal", &waiting.1, peers_extra)?.join("archive")),
             ];
             let commands = vec![
                 (Side::Ours, ours.for_each(&ours.ours_on("wal", &["wal-push"]), &waiting.0, "pg_wal/0*")),
