@@ -2,8 +2,9 @@
 
 mod basic;
 mod pitr;
-mod recovery;
 mod points;
+mod proof;
+mod recovery;
 mod refusals;
 mod retention;
 #[cfg(feature = "s3")]

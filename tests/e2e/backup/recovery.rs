@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use testbed::{Output, Signal, Site, files, records, wait_until};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Ends the server that a recovery has started.
 struct Started<'a>(&'a Site, PathBuf);

@@ -121,7 +121,7 @@ impl ReadSourceOpen for OpenFile {
 }
 
 /// A mode as restic stores it: Go's `os.FileMode`, whose type bits are not those of Unix.
-fn go_mode(mode: u32) -> u32 {
+pub(crate) fn go_mode(mode: u32) -> u32 {
     const BITS: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
     let kind = match mode & 0o170_000 {
         0o040_000 => 1 << 31,
@@ -131,7 +131,7 @@ fn go_mode(mode: u32) -> u32 {
     BITS.iter().filter(|(unix, _)| mode & unix != 0).fold(kind | (mode & 0o777), |all, (_, go)| all | go)
 }
 
-fn moment(seconds: i64, nanoseconds: i64) -> Timestamp {
+pub(crate) fn moment(seconds: i64, nanoseconds: i64) -> Timestamp {
     Timestamp::new(seconds, nanoseconds as i32).unwrap_or(Timestamp::MAX)
 }
 
