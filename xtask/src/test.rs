@@ -17,11 +17,15 @@ pub(crate) fn test(run: &Run) -> Result<(), Failure> {
     for version in testbed::RedisVersion::ALL {
         version.server().map_err(|error| Failure::critical(format!("{version} is not to be had: {error}")))?;
     }
+    testbed::S3Server::fetch()
+        .map_err(|error| Failure::critical(format!("the S3 server of the tests is not to be had: {error}")))?;
     workspace::cargo(&["fmt", "--all", "--check"], &[])?;
-    workspace::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    // Always the same features, or everything would be built twice.
+    let with = ["--workspace", "--features", "backup-tool/s3,testbed/s3"];
+    workspace::cargo(&[&["clippy"], &with[..], &["--all-targets", "--", "-D", "warnings"]].concat(), &[])?;
     // The end-to-end tests start the programs themselves.
-    workspace::cargo(&["build", "--workspace", "--bins"], &[])?;
-    workspace::cargo(&["test", "--workspace"], &[])?;
-    workspace::cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    workspace::cargo(&[&["build"], &with[..], &["--bins"]].concat(), &[])?;
+    workspace::cargo(&[&["test"], &with[..]].concat(), &[])?;
+    workspace::cargo(&[&["doc"], &with[..], &["--no-deps"]].concat(), &[("RUSTDOCFLAGS", "-D warnings")])?;
     Ok(())
 }

@@ -76,7 +76,7 @@ pub struct Restored {
     pub failed: u64,
     /// What was restored otherwise than it was: an owner that could not be given, say.
     pub notes: Vec<String>,
-    /// Entries whose owner only root could have given them.
+    /// Entries whose owner or group only root could have given them.
     foreign: u64,
     /// Files of several names that could not be restored.
     lost: HashSet<PathBuf>,
@@ -250,7 +250,8 @@ impl Restoring<'_> {
         }
         if done.foreign > 0 {
             let foreign = done.foreign;
-            done.notes.insert(0, format!("{foreign} entries belong to us instead of their owners: we are not root"));
+            done.notes
+                .insert(0, format!("entries without their owner or group, which only root could give: {foreign}"));
         }
         done
     }

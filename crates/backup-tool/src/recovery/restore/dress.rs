@@ -53,19 +53,22 @@ pub(super) fn dress(place: &Path, node: &Node, done: &mut Restored) {
     }
 }
 
-/// Gives an entry to its owner; whether it belongs to that one now.
+/// Gives an entry to its owner and group; whether it belongs to them now.
 fn give(place: &Path, node: &Node, done: &mut Restored) -> bool {
     let (Some(uid), Some(gid)) = (node.meta.uid, node.meta.gid) else { return false };
-    if !rustix::process::geteuid().is_root() {
-        let ours = uid == rustix::process::geteuid().as_raw() && gid == rustix::process::getegid().as_raw();
-        if !ours {
-            done.foreign += 1;
-        }
-        return ours;
+    let us = rustix::process::geteuid();
+    if !us.is_root() && us.as_raw() != uid {
+        done.foreign += 1;
+        return false;
     }
-    match rustix::fs::chownat(CWD, place, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)
-    {
+    // Who is not root may still hand a file to one of his own groups.
+    let owner = us.is_root().then(|| Uid::from_raw(uid));
+    match rustix::fs::chownat(CWD, place, owner, Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(()) => true,
+        Err(_) if !us.is_root() => {
+            done.foreign += 1;
+            false
+        }
         Err(error) => {
             done.note(place, format!("its owner could not be set: {error}"));
             false
