@@ -36,10 +36,10 @@ pub fn run(args: &ListArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is worth knowing of a backup at a glance. One that is not whole is listed too, with a warning.
+/// What is worth knowing of a backup at a glance. One that is not whole is listed too, and told from the others by `pending`.
 pub fn record(stored: &Stored) -> Record {
     let (status, remark) = match stored {
-        Stored { pending: true, .. } => (Status::Warning, "never completed; `expire` removes it after a day"),
+        Stored { pending: true, .. } => (Status::Ok, "never completed, so no backup; `expire` removes it after a day"),
         Stored { broken: true, .. } => (Status::Critical, "lost data; it cannot be restored whole"),
         Stored { about: None, .. } => (Status::Ok, "written by another program"),
         _ => (Status::Ok, ""),
@@ -48,6 +48,7 @@ pub fn record(stored: &Stored) -> Record {
     let record = |message: String| {
         Record::new(Kind::Finding, stored.label(), status, message)
             .field("id", &stored.id)
+            .field("label", stored.label())
             .field("time", stored.time)
             .field("pinned", stored.pinned)
             .field("pending", stored.pending)

@@ -143,6 +143,8 @@ fn what_a_server_makes_anew_is_left_out_and_its_directories_come_back() {
 #[test]
 fn a_tablespace_inside_of_the_data_directory_is_part_of_it() {
     let site = Site::start("").unwrap();
+    site.sql("ALTER SYSTEM SET allow_in_place_tablespaces = on").unwrap();
+    site.sql("SELECT pg_reload_conf()").unwrap();
     site.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE inside LOCATION ''").unwrap();
     site.sql("CREATE TABLE there TABLESPACE inside AS SELECT generate_series(1, 1000) AS n").unwrap();
     site.ok(&["full-backup"]).unwrap();

@@ -236,6 +236,9 @@ pub async fn queries(target: &Target, default: &str, queries: &[Query]) -> Resul
         let database = query.database.as_deref().unwrap_or(default);
         if session.as_ref().is_none_or(|(open, _)| open != database) {
             let opened = fingerprint::session(&target.with_database(database), "test-restore").await?;
+            // Names mean in the operator's queries what they mean to everybody else.
+            let mut opened = opened;
+            opened.execute_raw("SELECT pg_catalog.set_config('search_path', reset_val, false) FROM pg_catalog.pg_settings WHERE name = 'search_path'").await.result?;
             session = Some((database.to_owned(), opened));
         }
         let Some((_, open)) = &mut session else { continue };
