@@ -8,6 +8,7 @@ use testbed::Site;
 mod basic;
 mod damage;
 mod faults;
+mod files;
 mod pitr;
 mod points;
 mod proof;

@@ -109,6 +109,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Removes an object; one that is not there is [`StorageError::NotFound`].
     fn remove(&self, key: &str) -> Result<(), StorageError>;
 
+    /// Removes what runs that were killed have left half written below `prefix`. Only for whoever knows that nobody writes
+    /// there now.
+    fn sweep(&self, _prefix: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// How full the place is; `None` where it has no bound.
     fn space(&self) -> Result<Option<Space>, StorageError>;
 }

@@ -20,6 +20,7 @@ pub mod archive;
 pub mod backend;
 pub mod copy;
 pub mod create;
+pub mod form;
 pub mod keys;
 pub mod lock;
 pub mod memory;

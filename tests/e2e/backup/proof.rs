@@ -22,7 +22,7 @@ fn what_was_verified_is_remembered_and_every_kind_of_damage_is_found() {
         read.map_or(0, |read| read["data"]["read_objects"].as_u64().unwrap())
     };
     assert!(verified(&site) > 5);
-    assert_eq!(verified(&site), 0, "nothing is new");
+    assert!(verified(&site) <= 1, "nothing is new but the note of what was verified");
     for place in ["pg/data", "pg/index", "pg/snapshots", "wal"] {
         let object =
             files(&site.repository().join(place)).into_iter().max_by_key(|p| p.metadata().unwrap().len()).unwrap();

@@ -24,6 +24,7 @@ use super::relation::RelationFile;
 use super::report::{Report, manifest_path};
 use super::walk::{Entry, EntryKind, Step, Walk};
 use crate::backup::Tablespace;
+use crate::store::form::{go_mode, moment};
 
 /// File systems stamp files by clocks that lag behind: by milliseconds mostly, by up to two seconds on old ones.
 const TICK: SignedDuration = SignedDuration::from_secs(2);
@@ -118,21 +119,6 @@ impl ReadSourceOpen for OpenFile {
     fn open(self) -> RusticResult<FileReader> {
         Ok(FileReader::new(self.0))
     }
-}
-
-/// A mode as restic stores it: Go's `os.FileMode`, whose type bits are not those of Unix.
-pub(crate) fn go_mode(mode: u32) -> u32 {
-    const BITS: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
-    let kind = match mode & 0o170_000 {
-        0o040_000 => 1 << 31,
-        0o120_000 => 1 << 27,
-        _ => 0,
-    };
-    BITS.iter().filter(|(unix, _)| mode & unix != 0).fold(kind | (mode & 0o777), |all, (_, go)| all | go)
-}
-
-pub(crate) fn moment(seconds: i64, nanoseconds: i64) -> Timestamp {
-    Timestamp::new(seconds, nanoseconds as i32).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether a file with these times may have changed after a parent that began then read it.
@@ -294,12 +280,5 @@ mod tests {
         assert_eq!(files, expected);
         assert_eq!(outcome.tablespaces[0].oid, 16400);
         assert_eq!(Path::new(&outcome.tablespaces[0].location), outside.path());
-    }
-
-    #[test]
-    fn modes_are_those_of_go() {
-        assert_eq!(go_mode(0o100_600), 0o600);
-        assert_eq!(go_mode(0o042_750), 1 << 31 | 1 << 22 | 0o750);
-        assert_eq!(go_mode(0o120_777), 1 << 27 | 0o777);
     }
 }

@@ -183,6 +183,14 @@ impl Storage for Local {
         path.parent().map_or(Ok(()), sync_directory).map_err(self.io("remove", key))
     }
 
+    fn sweep(&self, prefix: &str) -> Result<(), StorageError> {
+        let directory = self.path(prefix)?;
+        if !fs::exists(&directory).map_err(self.io("look at", prefix))? {
+            return Ok(());
+        }
+        sweep(&directory).map_err(self.io("sweep", prefix))
+    }
+
     fn space(&self) -> Result<Option<Space>, StorageError> {
         let all = rustix::fs::statvfs(&self.root).map_err(|error| self.io("look at", ".")(error.into()))?;
         Ok(Some(Space {
@@ -211,6 +219,19 @@ fn walk(directory: &Path, key: &str, found: &mut Vec<Object>) -> io::Result<()> 
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes temporary files below a directory.
+fn sweep(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sweep(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().starts_with(".new-") {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

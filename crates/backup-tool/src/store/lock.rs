@@ -87,6 +87,10 @@ impl Store {
         let body = serde_json::to_vec(&us).map(Bytes::from).unwrap_or_default();
         for _ in 0..3 {
             if self.storage().put_new(&key, std::slice::from_ref(&body))? == Put::Created {
+                // Whoever writes backups holds this lock, so what is half written there is nobody's.
+                for part in super::Part::ALL {
+                    self.storage().sweep(part.directory())?;
+                }
                 return Ok(Lock { storage: Arc::clone(self.storage()), key, _host: host });
             }
             let holder = match self.storage().get(&key) {
