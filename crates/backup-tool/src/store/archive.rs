@@ -63,6 +63,10 @@ impl Store {
         R::Open: Send,
         R::Iter: Send,
     {
+        // A pack that is lost must become unknown, so that what was in it is stored again. And a pack that a killed run left
+        // without an index must get one: the engine's own `to_indexed_ids_checked` reads such a pack and takes its blobs for
+        // stored, but writes no index for them, so that the new snapshot would be one that nobody can read.
+        self.repair_index(part)?;
         let file = self.snapshot_of(part, source, spec)?;
         let summary = file.summary.clone().unwrap_or_default();
         Ok(Archived {
@@ -81,8 +85,7 @@ impl Store {
         R::Iter: Send,
     {
         let repository = self.repository(part)?;
-        // Checked: a pack that is lost makes its blobs unknown, so that they are stored again.
-        let repository = repository.to_indexed_ids_checked().map_err(|error| self.failed("read the index", &error))?;
+        let repository = repository.to_indexed_ids().map_err(|error| self.failed("read the index", &error))?;
         let mut options = BackupOptions::default();
         options.no_scan = true;
         match spec.parent {
@@ -127,7 +130,7 @@ impl Store {
         let summary = file.summary.clone().unwrap_or_default();
         archived.stored_bytes += summary.data_added_packed;
         let repository = self.repository(archived.part)?;
-        let repository = repository.to_indexed_checked().map_err(|error| self.failed("read the index", &error))?;
+        let repository = repository.to_indexed().map_err(|error| self.failed("read the index", &error))?;
         let trees = [archived.file.tree, file.tree];
         let mut summary = SnapshotSummary::default();
         let tree = self.guarded("write", || repository.merge_trees(&trees, &prefer_described, &mut summary))?;

@@ -81,7 +81,9 @@ impl Store {
         let file = file.ok_or_else(|| StoreError::NoBackup(snapshot.label().to_owned()))?;
         let from = self.reader(part)?;
         let to = second.repository(part)?;
-        let to = second.guarded("read the index", || to.to_indexed_ids_checked())?;
+        // As before a backup: what a killed run left must be known to everybody or to nobody.
+        second.repair_index(part)?;
+        let to = second.guarded("read the index", || to.to_indexed_ids())?;
         second.guarded("copy a snapshot", || from.engine().copy(&to, [&file]))
     }
 }

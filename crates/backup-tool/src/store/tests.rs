@@ -100,6 +100,26 @@ fn what_was_archived_reads_back_with_the_files_that_were_added_in_their_places()
 }
 
 #[test]
+fn what_a_killed_run_left_without_an_index_is_in_the_index_after_the_next() {
+    let place = Place::new("one");
+    let store = place.create();
+    let source = MemorySource::new(vec![file("a", "content that both runs find", 1)]);
+    let first = store.archive(Part::Clusters, &source, &ArchiveSpec::default()).unwrap();
+    store.discard(first).unwrap();
+    // Killed after its packs and before its index.
+    for object in store.storage().list("pg/index").unwrap() {
+        store.storage().remove(&object.key).unwrap();
+    }
+    let second = store.archive(Part::Clusters, &source, &ArchiveSpec::default()).unwrap();
+    // With the index alone, as every other program reads it: the checked one would look into the packs as well.
+    let repository = store.repository(Part::Clusters).unwrap().to_indexed().unwrap();
+    let nodes = repository.get_tree(&second.tree()).unwrap().nodes;
+    let blob = rustic_core::BlobId::from(nodes[0].content.as_ref().unwrap()[0].into_inner());
+    let bytes = repository.get_blob_cached(&blob, rustic_core::repofile::BlobType::Data).unwrap();
+    assert_eq!(bytes, "content that both runs find");
+}
+
+#[test]
 fn a_discarded_archive_leaves_no_snapshot() {
     let place = Place::new("one");
     let store = place.create();
