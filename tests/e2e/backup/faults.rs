@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use testbed::{Output, Signal, Site, files, records, run, start};
+use testbed::{Output, Signal, Site, files, records, start};
 
 use super::restored_whole;
 
@@ -290,46 +290,4 @@ fn a_full_disk_of_the_target_is_foreseen_or_leaves_what_cannot_be_started() {
         assert!(!target.join("global/pg_control").exists(), "{output}");
         assert!(site.recover(&target).is_err());
     }
-}
-
-/// Points of failure of fiu-run(1), with probabilities at which some runs still get through.
-const RULES: [(&str, &str); 7] = [
-    ("posix/io/rw/write", "0.003"),
-    ("posix/io/rw/write", "0.2"),
-    ("posix/io/sync/fsync", "0.1"),
-    ("posix/io/rw/read", "0.001"),
-    ("posix/io/rw/pread", "0.02"),
-    ("posix/io/dir/rename", "0.2"),
-    ("posix/io/oc/open", "0.002"),
-];
-
-fn rule((name, probability): (&str, &str)) -> String {
-    // 5 is EIO.
-    format!("enable_random name={name},probability={probability},failinfo=5")
-}
-
-#[test]
-fn a_restore_with_failing_input_and_output_ends_with_0_only_when_it_is_complete() {
-    let site = Site::start("").unwrap();
-    site.work(50).unwrap();
-    site.ok(&["full-backup"]).unwrap();
-    let mut failed = 0;
-    for (number, point) in RULES.into_iter().chain(RULES).enumerate() {
-        let target = site.dir().join(format!("r{number}"));
-        let args = ["database-recovery", "--immediate", "--yes", "--target-dir", &text(&target)];
-        let output = run(&mut site.tool_failing(&rule(point), &args)).unwrap();
-        sane(&output);
-        if output.code == 0 {
-            site.program_ok(site.server_program("pg_verifybackup"), &["-n", &text(&target)]).unwrap();
-        } else {
-            failed += 1;
-            assert!([2, 3].contains(&output.code), "{point:?}: {output}");
-            // With the control file in place, all of it must be: what failed then was the last word.
-            if target.join("global/pg_control").exists() {
-                site.program_ok(site.server_program("pg_verifybackup"), &["-n", &text(&target)]).unwrap();
-            }
-        }
-        let _ = fs::remove_dir_all(&target);
-    }
-    assert!(failed > 2, "no fault was met");
 }
