@@ -89,7 +89,10 @@ impl Store {
             if self.storage().put_new(&key, std::slice::from_ref(&body))? == Put::Created {
                 // Whoever writes backups holds this lock, so what is half written there is nobody's.
                 for part in super::Part::ALL {
-                    self.storage().sweep(part.directory())?;
+                    // What cannot be swept costs only room; whatever is wrong there, the command will meet it.
+                    if let Err(error) = self.storage().sweep(part.directory()) {
+                        tracing::info!("{error}");
+                    }
                 }
                 return Ok(Lock { storage: Arc::clone(self.storage()), key, _host: host });
             }
