@@ -169,8 +169,22 @@ impl Routine<'_> {
         Ok(path.display().to_string())
     }
 
+    /// Gives a path to the server's account, whose server fetches its log from the repository.
+    fn give(&self, path: &Path) -> Result<(), Failure> {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let given = std::fs::metadata(self.server.data_dir())
+            .and_then(|owner| chown(path, Some(owner.uid()), Some(owner.gid())));
+        given.map_err(|error| Failure::critical(format!("cannot give {} to the server: {error}", path.display())))
+    }
+
     /// The configuration of all programs, and what it names.
     fn configure(&self) -> Result<PathBuf, Failure> {
+        let repository = self.dir.join("repository");
+        std::fs::create_dir(&repository)
+            .map_err(|error| Failure::critical(format!("cannot make {}: {error}", repository.display())))?;
+        self.give(&repository)?;
+        let password = self.write("password", "a password for the demo")?;
+        self.give(Path::new(&password))?;
         let text = format!(
             "[pg-maint]\ndsn = \"{}\"\njobs = 2\nmin_index_size = \"1MiB\"\n\n\
              [redis-maint]\nurl = \"{}\"\ncleanup_policy = \"{}\"\nexpire_policy = \"{}\"\n\n\
@@ -180,8 +194,8 @@ impl Routine<'_> {
             self.write("cleanup.toml", CLEANUP)?,
             self.write("expire.toml", EXPIRE)?,
             self.server.url(DATABASE),
-            self.dir.join("repository").display(),
-            self.write("password", "a password for the demo")?,
+            repository.display(),
+            password,
             self.server.data_dir().display(),
         );
         self.write("maint.toml", &text).map(PathBuf::from)
