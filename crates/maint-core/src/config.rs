@@ -17,6 +17,8 @@ use crate::failure::Failure;
 
 mod table;
 
+pub use table::Document;
+
 /// The programs whose sections may stand in one `maint.toml`. A section of another tool is not this tool's to judge; a
 /// section of no tool is a spelling error.
 pub const TOOLS: [&str; 14] = [
@@ -145,10 +147,9 @@ impl Settings {
     /// # Errors
     /// The file cannot be read, may be written by others, is not TOML, has an unknown key or a value that does not fit.
     pub fn load(explicit: Option<&Path>, sections: &[&'static Section]) -> Result<Self, Failure> {
-        let start = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let file = match explicit {
             Some(path) => Some(path.to_owned()),
-            None => search(&start, Path::new("/etc/maint/maint.toml"))?,
+            None => find("maint.toml")?,
         };
         Settings::from_parts(file, sections, |name| std::env::var(name).ok())
     }
@@ -333,11 +334,18 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// `maint.toml` in the directory or one above it, then the system's. A file that somebody else could have written may
+/// The file of that name in the working directory or one above it, or in `/etc/maint`: where `maint.toml` is looked for.
+///
+/// # Errors
+/// Somebody else could have written the file that was found.
+pub fn find(name: &str) -> Result<Option<PathBuf>, Failure> {
+    search(&std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")), name)
+}
+
+/// `name` in the directory or one above it, then the system's. A file that somebody else could have written may
 /// name commands to run, so it is refused, not skipped: skipping it would silently run with other settings.
-fn search(start: &Path, system: &Path) -> Result<Option<PathBuf>, Failure> {
-    let mut candidates: Vec<PathBuf> = start.ancestors().map(|dir| dir.join("maint.toml")).collect();
-    candidates.push(system.to_owned());
+fn search(start: &Path, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let candidates = start.ancestors().chain([Path::new("/etc/maint")]).map(|dir| dir.join(name));
     for path in candidates {
         let Ok(meta) = std::fs::metadata(&path) else { continue };
         let me = rustix::process::geteuid().as_raw();
@@ -345,7 +353,7 @@ fn search(start: &Path, system: &Path) -> Result<Option<PathBuf>, Failure> {
         if meta.uid() != me && meta.uid() != 0 {
             let owner = meta.uid();
             return Err(Failure::usage(format!("refusing {shown}: it belongs to uid {owner}, neither you nor root"))
-                .hint(format!("pass it explicitly with --config {shown}, or change its owner")));
+                .hint("name it on the command line, or change its owner"));
         }
         if meta.mode() & 0o022 != 0 {
             return Err(Failure::usage(format!(
@@ -433,9 +441,9 @@ mod tests {
         let path = dir.path().join("maint.toml");
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
-        let error = search(&dir.path().join("a/b"), Path::new("/nonexistent")).unwrap_err();
+        let error = search(&dir.path().join("a/b"), "maint.toml").unwrap_err();
         assert!(error.message.contains("maint.toml"), "{error}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(search(&dir.path().join("a/b"), Path::new("/nonexistent")).unwrap(), Some(path));
+        assert_eq!(search(&dir.path().join("a/b"), "maint.toml").unwrap(), Some(path));
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! What it is made with: [`units`] and [`threshold`] read what people write, [`window`] maintenance windows, [`secret`]
 //! what must not be shown, [`child`] other programs, [`progress`] and [`logging`] stderr, and behind the feature
-//! `postgres` everything about reaching a PostgreSQL server.
+//! `postgres` everything about reaching a PostgreSQL server. [`fault`] lets tests kill it where it hurts.
 
 pub mod cancel;
 pub mod child;
@@ -20,6 +20,7 @@ pub mod config;
 pub mod confirm;
 pub mod durable;
 pub mod failure;
+pub mod fault;
 pub mod guard;
 pub mod journal;
 pub mod lock;

@@ -163,7 +163,11 @@ impl Run {
         if !inner.trouble.is_empty() {
             inner.worst = inner.worst.max(if inner.lost { Severity::Critical } else { Severity::Warning });
         }
-        let exit = exit.unwrap_or_else(|| inner.worst.into());
+        let exit = exit.unwrap_or_else(|| {
+            let counted = Exit::of(inner.counts.keys().copied());
+            // Trouble with the output is in `worst` alone.
+            if counted.severity() >= inner.worst { counted } else { inner.worst.into() }
+        });
         let mut parts: Vec<String> = message.into_iter().collect();
         parts.extend(inner.trouble.iter().cloned());
         let counted: Vec<String> = inner.counts.iter().map(|(status, count)| format!("{count} {status}")).collect();

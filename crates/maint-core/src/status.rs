@@ -32,15 +32,19 @@ pub enum Status {
     Unknown,
     /// The program that does this does not exist in this build.
     NotBuilt,
+    /// Tried, failed, and put back: what was there before is in service again, and that was seen.
+    RolledBack,
     /// A limit that must hold is broken, or the target is down.
     Critical,
     /// Tried and failed.
     Failed,
+    /// Tried, failed, and what was there before could not be put back either: a person is needed.
+    Stuck,
 }
 
 impl Status {
     /// Every status, for counting and for schemas.
-    pub const ALL: [Status; 13] = [
+    pub const ALL: [Status; 15] = [
         Status::Ok,
         Status::Planned,
         Status::Gone,
@@ -52,8 +56,10 @@ impl Status {
         Status::Denied,
         Status::Unknown,
         Status::NotBuilt,
+        Status::RolledBack,
         Status::Critical,
         Status::Failed,
+        Status::Stuck,
     ];
 
     /// How bad it is for the run as a whole.
@@ -64,7 +70,7 @@ impl Status {
                 Severity::Warning
             }
             Status::Denied | Status::Unknown | Status::NotBuilt => Severity::Unknown,
-            Status::Critical | Status::Failed => Severity::Critical,
+            Status::Critical | Status::RolledBack | Status::Failed | Status::Stuck => Severity::Critical,
         }
     }
 
@@ -83,7 +89,9 @@ impl Status {
             Status::Unknown => "unknown",
             Status::NotBuilt => "not-built",
             Status::Critical => "critical",
+            Status::RolledBack => "rolled-back",
             Status::Failed => "failed",
+            Status::Stuck => "stuck",
         }
     }
 }
@@ -143,6 +151,10 @@ pub enum Exit {
     Critical,
     /// 3: could not tell: bad usage, bad configuration, missing privilege.
     Unknown,
+    /// 10: a change failed and was taken back; what was there before serves.
+    RolledBack,
+    /// 11: a change failed and could not be taken back; a person is needed.
+    Stuck,
     /// 75: not now: another run holds the lock, or it is outside the maintenance window (`EX_TEMPFAIL` of sysexits.h).
     NotNow,
     /// 130: ended by SIGINT, after clean-up.
@@ -159,6 +171,8 @@ impl Exit {
             Exit::Warning => 1,
             Exit::Critical => 2,
             Exit::Unknown => 3,
+            Exit::RolledBack => 10,
+            Exit::Stuck => 11,
             Exit::NotNow => 75,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
@@ -169,7 +183,7 @@ impl Exit {
     pub fn severity(self) -> Severity {
         match self {
             Exit::Ok => Severity::Ok,
-            Exit::Critical => Severity::Critical,
+            Exit::Critical | Exit::RolledBack | Exit::Stuck => Severity::Critical,
             Exit::Unknown => Severity::Unknown,
             Exit::Warning | Exit::NotNow | Exit::Interrupted | Exit::Terminated => Severity::Warning,
         }
@@ -183,6 +197,20 @@ impl Exit {
             1 | 75 => Severity::Warning,
             3 => Severity::Unknown,
             _ => Severity::Critical,
+        }
+    }
+}
+
+impl Exit {
+    /// How a run ends whose records had these statuses: the worst decides, and among those that are critical a state that
+    /// needs a person before a failure, and a failure before one that was taken back.
+    pub fn of(statuses: impl IntoIterator<Item = Status>) -> Exit {
+        let worst = |status: Status| (status.severity(), status);
+        match statuses.into_iter().max_by_key(|status| worst(*status)) {
+            Some(Status::Stuck) => Exit::Stuck,
+            Some(Status::RolledBack) => Exit::RolledBack,
+            Some(status) => status.severity().into(),
+            None => Exit::Ok,
         }
     }
 }
@@ -220,6 +248,17 @@ mod tests {
         assert!(Severity::Critical > Severity::Unknown);
         assert!(Severity::Unknown > Severity::Warning);
         assert!(Severity::Warning > Severity::Ok);
+    }
+
+    #[test]
+    fn what_needs_a_person_comes_before_a_failure_and_a_failure_before_what_was_taken_back() {
+        let of = |statuses: &[Status]| Exit::of(statuses.iter().copied());
+        assert_eq!(of(&[]), Exit::Ok);
+        assert_eq!(of(&[Status::Ok, Status::RolledBack, Status::Unknown]), Exit::RolledBack);
+        assert_eq!(of(&[Status::RolledBack, Status::Failed]), Exit::Critical);
+        assert_eq!(of(&[Status::RolledBack, Status::Critical]), Exit::Critical);
+        assert_eq!(of(&[Status::Stuck, Status::Failed, Status::RolledBack]), Exit::Stuck);
+        assert_eq!(of(&[Status::Warning, Status::Denied]), Exit::Unknown);
     }
 
     #[test]

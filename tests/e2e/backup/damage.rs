@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testbed::{Site, files, run};
+use testbed::{Site, files, records, run};
 
 use super::restored_whole;
 
@@ -113,4 +113,30 @@ fn a_flipped_bit_in_any_object_is_told_or_changes_nothing() {
     }
     site.ok(&["validate-backups", "--all"]).unwrap();
     restored_whole(&site, "whole", "latest");
+}
+
+#[test]
+fn what_is_lost_or_cut_short_is_found() {
+    let site = full_of_everything();
+    let root = site.repository();
+    let listed = records(&site.ok(&["list", "--clusters", "-o", "ndjson"]).unwrap().stdout).unwrap();
+    // A segment that the backup needs; one before the first backup may go.
+    let needed = listed[0]["data"]["start_segment"].as_str().unwrap().to_owned();
+    for (kind, is_one) in KINDS.into_iter().filter(|(kind, _)| !["configuration", "key"].contains(kind)) {
+        let is_it = |path: &str| is_one(path) && (kind != "segment" || path.contains(&needed));
+        let below = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+        let object = files(&root).into_iter().find(|path| is_it(&below(path))).unwrap();
+        let whole = fs::read(&object).unwrap();
+        fs::write(&object, &whole[..whole.len() / 2]).unwrap();
+        let output = site.run(&["validate-backups", "--all"]).unwrap();
+        assert_eq!(output.code, 2, "{kind} cut short: {output}");
+        fs::write(&object, &whole).unwrap();
+        // That a backup is gone can only be told by who has seen it whole the last time.
+        site.ok(&["validate-backups", "--all"]).unwrap();
+        fs::remove_file(&object).unwrap();
+        let output = site.run(&["validate-backups", "--all"]).unwrap();
+        assert_ne!(output.code, 0, "{kind} lost: {output}");
+        fs::write(&object, whole).unwrap();
+        site.ok(&["validate-backups", "--all"]).unwrap();
+    }
 }

@@ -59,17 +59,19 @@ fn killed(site: &Site, args: &[&str], after: Duration) -> bool {
     output.code == 137
 }
 
-/// Labels of the backups that are listed.
+/// Labels of the backups that are complete. One that was killed may be listed as what never completed.
 fn labels(site: &Site) -> Vec<String> {
-    let listed = records(&site.ok(&["list", "-o", "ndjson"]).unwrap().stdout).unwrap();
-    let whole = listed.iter().filter(|record| record["data"]["pending"] == false);
-    whole.filter_map(|record| record["data"]["label"].as_str().map(str::to_owned)).collect()
+    let output = site.run(&["list", "-o", "ndjson"]).unwrap();
+    assert!(output.code <= 1, "{output}");
+    let listed = records(&output.stdout).unwrap();
+    let complete = listed.iter().filter(|record| record["data"]["pending"] == false);
+    complete.map(|record| record["subject"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Temporary files that were left in a repository.
 fn leftovers(site: &Site) -> Vec<PathBuf> {
     let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    files(&site.repository()).into_iter().filter(hidden).collect()
+    ["pg", "files"].iter().flat_map(|part| files(&site.repository().join(part))).filter(hidden).collect()
 }
 
 /// Another program finds the repository whole, byte for byte.
@@ -97,6 +99,8 @@ fn a_backup_that_is_killed_at_any_moment_harms_nothing() {
         let now = labels(&site);
         assert!(now.starts_with(&known) && now.len() <= known.len() + 2, "{known:?} became {now:?}");
         known = now;
+        // Also as others read it: the engine finds what no index names, other programs do not.
+        restic_checks(&site);
         site.ok(&["validate-backups"]).unwrap();
     }
     restic_checks(&site);
@@ -144,13 +148,14 @@ fn a_segment_whose_archiving_is_killed_at_any_moment_is_archived_by_the_next_try
 
 #[test]
 fn a_prune_that_is_killed_at_any_moment_harms_nothing() {
-    let site = Site::start("").unwrap();
+    // In the configuration, so that validation knows what may be gone.
+    let site = Site::start("keep_full = 1\nkeep_days = 0").unwrap();
     let mut dice = Dice::new();
     site.sql("CREATE TABLE filler AS SELECT n, md5(n::text) FROM generate_series(1, 20000) n").unwrap();
     let renew = || {
         site.sql("UPDATE filler SET md5 = md5(random()::text)").unwrap();
         site.ok(&["full-backup"]).unwrap();
-        site.ok(&["expire", "--apply", "--keep-full", "1", "--keep-days", "0", "--yes"]).unwrap();
+        site.ok(&["expire", "--apply", "--yes"]).unwrap();
     };
     renew();
     renew();
@@ -290,4 +295,143 @@ fn a_full_disk_of_the_target_is_foreseen_or_leaves_what_cannot_be_started() {
         assert!(!target.join("global/pg_control").exists(), "{output}");
         assert!(site.recover(&target).is_err());
     }
+}
+
+/// Points of failure of fiu-run(1), with probabilities at which some runs still get through.
+const RULES: [(&str, &str); 7] = [
+    ("posix/io/rw/write", "0.003"),
+    ("posix/io/rw/write", "0.02"),
+    ("posix/io/sync/fsync", "0.1"),
+    ("posix/io/rw/read", "0.001"),
+    ("posix/io/rw/pread", "0.02"),
+    ("posix/io/dir/rename", "0.2"),
+    ("posix/io/oc/open", "0.002"),
+];
+
+/// Runs with a point of failure. `None` when the run had no chance to end well: a failing write(2) also meets the eventfd by
+/// which the asynchronous runtime wakes itself, which cannot fail on any system, and which it panics on.
+#[track_caller]
+fn failing(site: &Site, point: (&str, &str), args: &[&str]) -> Option<Output> {
+    let writes = point.0.ends_with("/write");
+    let running = start(&mut site.tool_failing(&rule(point), args)).unwrap();
+    let output = match running.finish(Duration::from_secs(if writes { 20 } else { 120 })) {
+        Err(testbed::Error::TimedOut { .. }) if writes => return None,
+        output => output.unwrap(),
+    };
+    if writes && output.stderr.contains("failed to wake I/O driver") {
+        return None;
+    }
+    sane(&output);
+    // To say why is to write, too.
+    assert!(output.code == 0 || writes || !output.stderr.trim().is_empty(), "{point:?}: it does not say why");
+    Some(output)
+}
+
+fn rule((name, probability): (&str, &str)) -> String {
+    // 5 is EIO.
+    format!("enable_random name={name},probability={probability},failinfo=5")
+}
+
+#[test]
+fn a_backup_with_failing_input_and_output_ends_with_0_only_when_it_is_complete() {
+    let site = Site::start("").unwrap();
+    site.work(50).unwrap();
+    site.ok(&["full-backup"]).unwrap();
+    let (mut whole, mut failed) = (0, 0);
+    for round in 0..2 {
+        for point in RULES {
+            let before = labels(&site);
+            let output = failing(&site, point, &["incremental-backup", "--force-read"]);
+            let now = labels(&site);
+            // With 1 it is complete as well: only the journal could not be written.
+            if let Some(output) = output.as_ref().filter(|output| output.code <= 1) {
+                whole += 1;
+                assert_eq!(now.len(), before.len() + 1, "{point:?}: {output}");
+                let target = site.dir().join(format!("restored{whole}"));
+                let args = ["database-recovery", "--immediate", "--yes", "--target-dir", &text(&target)];
+                site.ok(&args).unwrap();
+                site.program_ok(site.server_program("pg_verifybackup"), &["-n", &text(&target)]).unwrap();
+                fs::remove_dir_all(&target).unwrap();
+            } else {
+                failed += 1;
+                assert!(output.is_none_or(|output| [2, 3].contains(&output.code)), "{point:?}");
+                // It may be complete all the same: what failed then was the last word.
+                assert!(now.starts_with(&before), "{point:?}: {before:?} became {now:?}");
+            }
+        }
+        println!("round {round}: {whole} whole, {failed} failed");
+    }
+    assert!(failed > 3, "no fault was met: {whole} of {}", whole + failed);
+    site.ok(&["incremental-backup"]).unwrap();
+    site.ok(&["validate-backups", "--all"]).unwrap();
+    restic_checks(&site);
+}
+
+#[test]
+fn archiving_with_failing_input_and_output_ends_with_0_only_when_the_segment_is_there() {
+    let site = Site::with(&[("wal_keep_size", "1GB")], "").unwrap();
+    site.sql("ALTER SYSTEM SET archive_command = '/bin/true'").unwrap();
+    site.sql("SELECT pg_reload_conf()").unwrap();
+    let pg_wal = site.server().data_dir().join("pg_wal");
+    let fetched = site.dir().join("fetched");
+    let mut failed = 0;
+    // It does little, so each of it must be likelier to fail.
+    let rules = [
+        ("posix/io/rw/write", "0.1"),
+        ("posix/io/sync/fsync", "0.4"),
+        ("posix/io/rw/read", "0.05"),
+        ("posix/io/dir/rename", "0.4"),
+        ("posix/io/oc/open", "0.05"),
+    ];
+    for point in [rules; 4].into_iter().flatten() {
+        site.work(5).unwrap();
+        let segment = site.sql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
+        let own = text(&pg_wal.join(&segment));
+        let output = failing(&site, point, &["wal-push", &own]);
+        let code = output.map_or(1, |output| output.code);
+        assert!([0, 1].contains(&code), "{point:?}: {code}");
+        failed += code;
+        if code != 0 {
+            site.ok(&["wal-push", &own]).unwrap();
+        }
+        // And back: what is fetched is whole, or there is nothing.
+        let output = failing(&site, point, &["wal-fetch", &segment, &text(&fetched)]);
+        let code = output.map_or(200, |output| output.code);
+        assert!([0, 200].contains(&code), "{point:?}: it is there, so its absence is no answer: {code}");
+        if code == 0 {
+            assert!(fs::read(&fetched).unwrap() == fs::read(pg_wal.join(&segment)).unwrap(), "{point:?}");
+        }
+        let _ = fs::remove_file(&fetched);
+        site.ok(&["wal-fetch", &segment, &text(&fetched)]).unwrap();
+        assert!(fs::read(&fetched).unwrap() == fs::read(pg_wal.join(&segment)).unwrap(), "{point:?}");
+        fs::remove_file(&fetched).unwrap();
+    }
+    assert!(failed > 0, "no fault was met");
+    site.ok(&["validate-backups"]).unwrap();
+}
+
+#[test]
+fn a_restore_with_failing_input_and_output_ends_with_0_only_when_it_is_complete() {
+    let site = Site::start("").unwrap();
+    site.work(50).unwrap();
+    site.ok(&["full-backup"]).unwrap();
+    let mut failed = 0;
+    for (number, point) in RULES.into_iter().chain(RULES).enumerate() {
+        let target = site.dir().join(format!("r{number}"));
+        let args = ["database-recovery", "--immediate", "--yes", "--target-dir", &text(&target)];
+        let code = failing(&site, point, &args).map_or(2, |output| output.code);
+        // With 1 it is complete as well: only the journal could not be written.
+        if code <= 1 {
+            site.program_ok(site.server_program("pg_verifybackup"), &["-n", &text(&target)]).unwrap();
+        } else {
+            failed += 1;
+            assert!([2, 3].contains(&code), "{point:?}: {code}");
+            // With the control file in place, all of it must be: what failed then was the last word.
+            if target.join("global/pg_control").exists() {
+                site.program_ok(site.server_program("pg_verifybackup"), &["-n", &text(&target)]).unwrap();
+            }
+        }
+        let _ = fs::remove_dir_all(&target);
+    }
+    assert!(failed > 2, "no fault was met");
 }

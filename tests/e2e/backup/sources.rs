@@ -67,7 +67,7 @@ fn a_storm_of_definitions_does_not_disturb_a_backup() {
         }
     });
     let listed = records(&site.ok(&["list", "-o", "ndjson"]).unwrap().stdout).unwrap();
-    let labels: Vec<&str> = listed.iter().filter_map(|record| record["data"]["label"].as_str()).collect();
+    let labels: Vec<&str> = listed.iter().filter_map(|record| record["data"]["id"].as_str()).collect();
     assert_eq!(labels.len(), 4);
     for label in labels {
         restored_whole(&site, label, label);
@@ -142,10 +142,9 @@ fn what_a_server_makes_anew_is_left_out_and_its_directories_come_back() {
 
 #[test]
 fn a_tablespace_inside_of_the_data_directory_is_part_of_it() {
-    let site = Site::start("").unwrap();
-    site.sql("ALTER SYSTEM SET allow_in_place_tablespaces = on").unwrap();
-    site.sql("SELECT pg_reload_conf()").unwrap();
-    site.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE inside LOCATION ''").unwrap();
+    // The server itself demands it while it recovers.
+    let site = Site::with(&[("allow_in_place_tablespaces", "on")], "").unwrap();
+    site.sql("CREATE TABLESPACE inside LOCATION ''").unwrap();
     site.sql("CREATE TABLE there TABLESPACE inside AS SELECT generate_series(1, 1000) AS n").unwrap();
     site.ok(&["full-backup"]).unwrap();
     let target = site.dir().join("restored");

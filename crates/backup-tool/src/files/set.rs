@@ -1,9 +1,11 @@
 //! A file set, as `[backup-tool.sets.NAME]` describes it.
 //!
-//!     [backup-tool.sets.etc]
-//!     paths = ["/etc/postgresql", "/etc/nginx"]
-//!     exclude = ["*.swp", "/etc/nginx/cache"]
-//!     one_file_system = true
+//! ```toml
+//! [backup-tool.sets.etc]
+//! paths = ["/etc/postgresql", "/etc/nginx"]
+//! exclude = ["*.swp", "/etc/nginx/cache"]
+//! one_file_system = true
+//! ```
 //!
 //! A pattern that begins with a slash is compared with an entry's whole path, any other one with its name alone; it may
 //! then have no slash in it. In both, `*` stands for any characters, also none and also slashes, and `?` for exactly one;

@@ -4,7 +4,7 @@
 //! read, and a key that it does not have is named with the one that was probably meant.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::value::Error as ProbeError;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer as _, Visitor};
@@ -28,17 +28,51 @@ impl Settings {
         }
         let Some(path) = self.file() else { return Ok(BTreeMap::new()) };
         let source = Text { path, text: &self.text };
-        let root = DeTable::parse(&self.text).map_err(|error| source.failure(error.span(), error.message()))?;
+        let root = source.parse()?;
         let Some(section_value) = root.get_ref().get(section.name) else { return Ok(BTreeMap::new()) };
         let within = source.table(section_value, section.name)?;
-        let Some(value) = within.get(name) else { return Ok(BTreeMap::new()) };
-        let full = format!("{}.{name}", section.name);
-        let mut tables = BTreeMap::new();
-        for (key, value) in source.table(value, &full)? {
-            let full = format!("{full}.{}", key.get_ref());
-            tables.insert(key.get_ref().to_string(), source.read(key.span(), value, &full)?);
+        source.tables(within, name, &format!("{}.{name}", section.name))
+    }
+}
+
+/// A file of its own for such tables, for a tool that has many of them: `[NAME.*]` at its top, without the section's name.
+#[derive(Debug)]
+pub struct Document {
+    path: PathBuf,
+    text: String,
+}
+
+impl Document {
+    /// Reads a file that may have the tables `known` and nothing else.
+    ///
+    /// # Errors
+    /// It cannot be read, is not TOML, or has something else at its top; the message names file, line and key.
+    pub fn load(path: &Path, known: &[&str]) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+        let source = Text { path, text: &text };
+        for (key, _) in source.parse()?.get_ref() {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                let nearest = nearest(name, known.iter().copied());
+                return Err(source.failure(Some(key.span()), &format!("unknown table `{name}`{nearest}")));
+            }
         }
-        Ok(tables)
+        Ok(Document { path: path.to_owned(), text })
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tables `[NAME.*]`, as [`Settings::table`] reads them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn table<T: DeserializeOwned>(&self, name: &str) -> Result<BTreeMap<String, T>, Failure> {
+        let source = Text { path: &self.path, text: &self.text };
+        source.tables(source.parse()?.get_ref(), name, name)
     }
 }
 
@@ -50,7 +84,27 @@ struct Text<'a> {
     text: &'a str,
 }
 
-impl Text<'_> {
+impl<'t> Text<'t> {
+    fn parse(&self) -> Result<Spanned<DeTable<'t>>, Failure> {
+        DeTable::parse(self.text).map_err(|error| self.failure(error.span(), error.message()))
+    }
+
+    /// The tables below `name`, by the name that the user chose; `full` is how the user would write `name`.
+    fn tables<T: DeserializeOwned>(
+        &self,
+        within: &DeTable<'_>,
+        name: &str,
+        full: &str,
+    ) -> Result<BTreeMap<String, T>, Failure> {
+        let Some(value) = within.get(name) else { return Ok(BTreeMap::new()) };
+        let mut tables = BTreeMap::new();
+        for (key, value) in self.table(value, full)? {
+            let full = format!("{full}.{}", key.get_ref());
+            tables.insert(key.get_ref().to_string(), self.read(key.span(), value, &full)?);
+        }
+        Ok(tables)
+    }
+
     fn failure(&self, span: Option<Span>, message: &str) -> Failure {
         let start = span.map_or(0, |span| span.start);
         let line = self.text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
@@ -205,6 +259,21 @@ mod tests {
         assert!(message.contains("maint.toml:2: `backup-tool.sets` must be a table"), "{message}");
         let message = refusal("[backup-tool.sets]\netc = ['/etc']\n");
         assert!(message.contains("maint.toml:2: `backup-tool.sets.etc` must be a table"), "{message}");
+    }
+
+    #[test]
+    fn a_file_of_its_own_has_its_tables_at_the_top_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sets.toml");
+        std::fs::write(&path, "[sets.etc]\npaths = ['/etc']\n").unwrap();
+        let document = Document::load(&path, &["sets"]).unwrap();
+        assert_eq!(document.table::<Set>("sets").unwrap()["etc"].paths, ["/etc"]);
+        std::fs::write(&path, "# c\n[set.etc]\npaths = []\n").unwrap();
+        let message = Document::load(&path, &["sets"]).unwrap_err().message;
+        assert!(message.ends_with("sets.toml:2: unknown table `set`; did you mean `sets`?"), "{message}");
+        std::fs::write(&path, "[sets.etc]\npath = []\n").unwrap();
+        let message = Document::load(&path, &["sets"]).unwrap().table::<Set>("sets").unwrap_err().message;
+        assert!(message.contains("sets.toml:2: unknown key `path` in [sets.etc]; did you mean `paths`?"), "{message}");
     }
 
     #[test]
