@@ -20,7 +20,7 @@ use crate::{
 
 const BACKUP_COLUMNS: &[&str] = &["kind", "size_bytes", "stored_bytes", "stop_time", "pinned"];
 const STEP_COLUMNS: &[&str] = &["label", "size_bytes", "stored_bytes", "duration_seconds"];
-const CHECK_COLUMNS: &[&str] = &["value", "objects", "bytes"];
+const CHECK_COLUMNS: &[&str] = &["value", "objects", "size_bytes"];
 const WAL_COLUMNS: &[&str] = &["first", "last", "segments", "stored_bytes"];
 const POINT_COLUMNS: &[&str] = &["time", "lsn", "xid", "name"];
 
