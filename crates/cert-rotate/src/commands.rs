@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use maint_core::cancel::Cancel;
-use maint_core::cli::{block_on, common};
+use maint_core::cli::{common, run_command};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
-use maint_core::run::{Run, complain};
+use maint_core::run::Run;
 use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command};
@@ -54,23 +54,11 @@ impl Command {
 pub fn run(cli: &Cli) -> ExitCode {
     maint_core::logging::init(cli.common.verbose, cli.common.quiet, None);
     if let Command::Common(command) = &cli.command {
-        let done = common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]);
-        return done
-            .unwrap_or_else(|failure| {
-                complain(TOOL, &failure);
-                failure.exit
-            })
-            .into();
+        return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).into();
     }
     let (task, columns) = cli.command.task();
     let run = Run::start(TOOL, task, cli.common.output, columns);
-    let mut subject = String::new();
-    match block_on(command(cli, &run, &mut subject)) {
-        Ok(Ok(None)) => run.finish(&subject),
-        Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
-        Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
-    }
-    .into()
+    run_command(run, async |run, subject| command(cli, run, subject).await).into()
 }
 
 #[allow(clippy::unused_async, reason = "signals are listened for inside of the runtime")]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use maint_core::config::{Document, Key, Section, Settings, checked, find};
+use maint_core::config::{Document, Section, Settings, checked, find, key};
 use maint_core::failure::Failure;
 use maint_core::units::HumanDuration;
 use serde::Deserialize;
@@ -38,16 +38,6 @@ pub static SECTION: Section = Section {
         key("keep", "5", &[], checked::<usize>, "generations of a certificate that are kept"),
     ],
 };
-
-const fn key(
-    name: &'static str,
-    default: &'static str,
-    env: &'static [&'static str],
-    check: fn(&str) -> Result<(), String>,
-    help: &'static str,
-) -> Key {
-    Key { name, default, env, check, help }
-}
 
 /// One certificate that is kept renewed.
 #[derive(Debug, Clone, Deserialize)]
