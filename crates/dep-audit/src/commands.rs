@@ -1,0 +1,65 @@
+//! From the command line to the commands.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use maint_core::cancel::Cancel;
+use maint_core::cli::{common, run_command};
+use maint_core::config::{COMMON, Settings};
+use maint_core::failure::Failure;
+use maint_core::run::Run;
+use maint_core::status::Exit;
+
+use crate::TOOL;
+use crate::cli::{Cli, Command, SECTION};
+use crate::work::Work;
+
+const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
+
+impl Command {
+    /// The task's name in records, and the fields that a table shows.
+    fn task(&self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Command::SecurityAudit(_) => ("security-audit", FINDING_COLUMNS),
+            Command::Common(_) => ("", &[]),
+        }
+    }
+}
+
+/// Runs the command and returns how the program ends.
+pub fn run(cli: &Cli) -> ExitCode {
+    maint_core::logging::init(cli.common.verbose, cli.common.quiet, None);
+    if let Command::Common(command) = &cli.command {
+        return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).into();
+    }
+    let (task, columns) = cli.command.task();
+    let run = Run::start(TOOL, task, cli.common.output, columns);
+    run_command(run, async |run, subject| command(cli, run, subject).await).into()
+}
+
+#[allow(clippy::unused_async, reason = "signals are listened for inside of the runtime")]
+async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Exit>, Failure> {
+    let mut settings = Settings::load(cli.common.config.as_deref(), &[&COMMON, &SECTION])?;
+    settings.flag(&SECTION, "db", cli.db.as_ref().map(|path| path.display().to_string()))?;
+    let mut work = Work {
+        run,
+        settings,
+        now: cli.now.unwrap_or_else(Timestamp::now),
+        cancel: Cancel::on_signals()?,
+        runtime: tokio::runtime::Handle::current(),
+        subject: String::new(),
+    };
+    let cancel = work.cancel.clone();
+    let done = tokio::task::block_in_place(|| dispatch(&cli.command, &mut work));
+    *subject = work.subject;
+    done?;
+    Ok(cancel.exit())
+}
+
+fn dispatch(command: &Command, _work: &mut Work<'_>) -> Result<(), Failure> {
+    match command {
+        Command::SecurityAudit(_) => Err(Failure::critical("this command is not there yet")),
+        // Never comes here: see `run`.
+        Command::Common(_) => Ok(()),
+    }
+}
