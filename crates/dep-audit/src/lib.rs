@@ -1,12 +1,13 @@
 //! dep-audit: the dependencies of Rust projects: what is vulnerable and whether it is used at all, what is risky, what can
 //! be updated and why not, what is unused.
 //!
-//! - [`lock`] is a lock file, [`advisory`] what is known to be bad, [`finding`] what follows from both.
+//! - [`lock`] is a lock file, [`advisory`] what is known to be bad, [`db`] where that is kept, [`finding`] what follows from both.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod advisory;
 pub mod cli;
 pub mod commands;
+pub mod db;
 pub mod finding;
 pub mod lock;
 pub mod work;
