@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod db;
 pub mod finding;
+pub mod inputs;
 pub mod lock;
 pub mod work;
 
