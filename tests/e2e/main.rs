@@ -1,7 +1,6 @@
 //! End-to-end tests: the built programs against real servers.
 
 mod backup;
-mod certs;
 mod contracts;
 mod essentials;
 mod faults;

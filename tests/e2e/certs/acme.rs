@@ -1,1 +1,0 @@
-//! Orders, renewal and due dates, on real ACME servers.

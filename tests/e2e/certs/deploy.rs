@@ -1,1 +1,0 @@
-//! Rotation with proof, or back: nginx, PostgreSQL, Redis.

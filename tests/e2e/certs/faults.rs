@@ -1,1 +1,0 @@
-//! Killed, disk full, permission missing: old or new, never a mixture.

@@ -1,1 +1,0 @@
-//! probe against real servers.
