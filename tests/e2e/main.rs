@@ -1,6 +1,7 @@
 //! End-to-end tests: the built programs against real servers.
 
 mod backup;
+mod certs;
 mod contracts;
 mod essentials;
 mod faults;

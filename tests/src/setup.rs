@@ -39,7 +39,7 @@ pub struct Need {
 }
 
 /// All that the bed needs.
-pub const NEEDS: [Need; 10] = [
+pub const NEEDS: [Need; 12] = [
     Need {
         package: "postgresql-15",
         program: "/usr/lib/postgresql/15/bin/postgres",
@@ -58,6 +58,8 @@ pub const NEEDS: [Need; 10] = [
     Need { package: "fiu-utils", program: "fiu-run", why: "input and output errors on purpose" },
     Need { package: "pgbackrest", program: "pgbackrest", why: "what backup-tool is measured against" },
     Need { package: "openssl", program: "openssl", why: "certificates for servers with TLS" },
+    Need { package: "pebble", program: "/usr/bin/pebble", why: "the ACME server of the tests" },
+    Need { package: "nginx-light", program: "/usr/sbin/nginx", why: "a server whose certificate is rotated" },
 ];
 
 /// What of [`NEEDS`] is not installed.

@@ -1,0 +1,51 @@
+//! cert-rotate: certificates, keys and secrets, rotated with proof that they are served.
+//!
+//! A server's answer to "reload" says nothing about what it serves afterwards, so a rotation here ends with real
+//! handshakes: either every consumer shows the new certificate, or the previous one is put back and shown again.
+//!
+//! - [`certificate`] and [`key`] are what everything is about, [`config`] what the operator wants, [`endpoint`] where a
+//!   certificate is served.
+//! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
+//!   is under way and survives a crash. [`issue`] asks an issuer.
+//! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
+
+pub mod account;
+pub mod ca;
+pub mod certificate;
+pub mod check_renewal;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod convert;
+pub mod endpoint;
+pub mod generate_secrets;
+pub mod history;
+pub mod import;
+pub mod inspect;
+pub mod inventory;
+pub mod issue;
+pub mod key;
+pub mod letsencrypt_renewal;
+pub mod live;
+pub mod pending;
+pub mod probe;
+pub mod revoke;
+pub mod rollback;
+pub mod roots;
+pub mod rotate;
+pub mod secrets;
+pub mod validate;
+pub mod work;
+
+use std::process::ExitCode;
+
+/// The program's name, in records and messages.
+pub const TOOL: &str = "cert-rotate";
+
+/// Runs the program with this process's arguments and environment.
+pub fn main() -> ExitCode {
+    match maint_core::cli::parse::<cli::Cli>() {
+        Ok(cli) => commands::run(&cli),
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,1 @@
+//! Orders, renewal and due dates, on real ACME servers.

@@ -1,0 +1,1 @@
+//! Rotation with proof, or back: nginx, PostgreSQL, Redis.

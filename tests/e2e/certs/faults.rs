@@ -1,0 +1,1 @@
+//! Killed, disk full, permission missing: old or new, never a mixture.

@@ -1,0 +1,1 @@
+//! inspect, inventory and convert.

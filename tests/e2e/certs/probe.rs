@@ -1,0 +1,1 @@
+//! probe against real servers.

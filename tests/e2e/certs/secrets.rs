@@ -1,0 +1,1 @@
+//! Secrets made, rotated and checked.

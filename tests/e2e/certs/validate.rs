@@ -1,0 +1,1 @@
+//! validate, on files and on servers; PKITS.
