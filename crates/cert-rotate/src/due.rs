@@ -127,17 +127,14 @@ pub fn due(leaf: &Certificate, spec: Option<&CertSpec>, advice: Option<Timestamp
     let (lifetime, end) = (leaf.lifetime(), end(leaf));
     let ahead_of_end = |ahead: SignedDuration| end.saturating_sub(ahead).unwrap_or(Timestamp::MIN);
     let configured = spec.and_then(|spec| spec.renew_before.as_deref());
-    let planned = match configured {
-        Some(text) => {
-            let rule: Rule = text.parse().map_err(|error| Failure::usage(format!("renew_before: {error}")))?;
-            let before = rule.before(lifetime);
-            let before = if before >= lifetime { lifetime / 2 } else { before };
-            Due { renew_at: ahead_of_end(before), reason: "configured" }
-        }
-        None => {
-            let before = if lifetime <= SHORT_LIVED { lifetime / 2 } else { lifetime / 3 };
-            Due { renew_at: ahead_of_end(before), reason: "lifetime" }
-        }
+    let planned = if let Some(text) = configured {
+        let rule: Rule = text.parse().map_err(|error| Failure::usage(format!("renew_before: {error}")))?;
+        let before = rule.before(lifetime);
+        let before = if before >= lifetime { lifetime / 2 } else { before };
+        Due { renew_at: ahead_of_end(before), reason: "configured" }
+    } else {
+        let before = if lifetime <= SHORT_LIVED { lifetime / 2 } else { lifetime / 3 };
+        Due { renew_at: ahead_of_end(before), reason: "lifetime" }
     };
     let Some(advice) = advice else { return Ok(planned) };
     let emergency = Due { renew_at: ahead_of_end(lifetime / EMERGENCY), reason: "emergency" };
