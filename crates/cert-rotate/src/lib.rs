@@ -5,6 +5,7 @@
 //!
 //! - [`certificate`] and [`key`] are what everything is about, [`config`] what the operator wants, [`endpoint`] where a
 //!   certificate is served.
+//! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
 //!   is under way and survives a crash. [`issue`] asks an issuer.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod convert;
+pub mod due;
 pub mod endpoint;
 pub mod generate_secrets;
 pub mod history;
