@@ -66,6 +66,10 @@ impl Pending {
     /// # Errors
     /// It cannot be written.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        // The tool's directory itself is for servers to pass through; what is pending is not.
+        if let Some(root) = self.directory.ancestors().nth(2) {
+            crate::live::make_public(root)?;
+        }
         state_dir::ensure(&self.directory).map_err(|error| Failure::critical(error.to_string()))?;
         durable::replace(&self.directory.join(name), bytes, 0o600).map_err(|error| Failure::critical(error.to_string()))
     }
