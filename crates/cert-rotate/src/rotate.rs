@@ -14,6 +14,7 @@ use maint_core::fault::point;
 use maint_core::record::{Kind, Record};
 use maint_core::status::{Exit, Status};
 
+use crate::acme::{self, Advisor};
 use crate::certificate::Certificate;
 use crate::cli::RotateArgs;
 use crate::config::{CertSpec, IssuerSpec, SECTION, Wanted};
@@ -58,6 +59,7 @@ pub fn rotate(
         work.run.journal_in(&state_directory()?)?;
         _lock = Some(live.lock()?);
     }
+    let mut advisor = Advisor::new(live.clone());
     let mut later = Vec::new();
     let mut tried = 0;
     for deployment in &deployments {
@@ -66,7 +68,7 @@ pub fn rotate(
             continue;
         }
         let rotation = Rotation { work, wanted, deployment, force, started: Instant::now() };
-        let (acted, done) = rotation.go(change.dry_run);
+        let (acted, done) = rotation.go(&mut advisor, change.dry_run);
         tried += usize::from(acted);
         match done {
             Ok(record) => work.run.emit(&record),
@@ -142,11 +144,12 @@ struct Rotation<'a> {
     started: Instant,
 }
 
-impl Rotation<'_> {
+impl<'a> Rotation<'a> {
     /// Whether there was something to do, and how it ended.
-    fn go(&self, dry_run: bool) -> (bool, Result<Record, Failure>) {
+    fn go(&self, advisor: &mut Advisor<'a>, dry_run: bool) -> (bool, Result<Record, Failure>) {
         let Deployment { name, spec, .. } = *self.deployment;
-        let seen = match inspect(self.work, self.deployment) {
+        let issuer = self.wanted.issuers.get(&spec.issuer);
+        let seen = match inspect(self.work, self.deployment, issuer, advisor) {
             Ok(seen) => seen,
             Err(failure) => return (true, Err(failure)),
         };
@@ -205,6 +208,9 @@ impl Rotation<'_> {
     fn obtain(&self, issuer: &IssuerSpec, seen: &Seen) -> Result<Option<String>, Failure> {
         let Deployment { name, spec, live, ref pending, .. } = *self.deployment;
         let of_no_use = self.force && pending.get("chain.pem").is_some();
+        if let (IssuerSpec::Acme(acme), true) = (issuer, self.force) {
+            acme::forgive(name, &spec.issuer, acme, live)?;
+        }
         if of_no_use || !seen.under_way {
             pending.clear()?;
             pending.note("asked", &Asked::by(spec, self.force))?;

@@ -5,8 +5,9 @@ use maint_core::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Seen;
+use crate::acme::Advisor;
 use crate::certificate::Certificate;
-use crate::config::CertSpec;
+use crate::config::{CertSpec, IssuerSpec};
 use crate::deploy::Deployment;
 use crate::deploy::gate::{is_of_type, lacking};
 use crate::deploy::prove::look_at_all;
@@ -67,11 +68,20 @@ impl Issued {
 ///
 /// # Errors
 /// What is live cannot be read, or the configuration of when it is due does not hold.
-pub fn inspect(work: &Work<'_>, deployment: &Deployment<'_>) -> Result<Seen, Failure> {
+pub fn inspect<'a>(
+    work: &Work<'_>,
+    deployment: &Deployment<'a>,
+    issuer: Option<&'a IssuerSpec>,
+    advisor: &mut Advisor<'a>,
+) -> Result<Seen, Failure> {
     let Deployment { name, spec, live, .. } = *deployment;
     let current = live.current(name)?;
     let leaf = current.as_ref().and_then(Generation::leaf);
-    let due = leaf.map(|leaf| due::due(leaf, Some(spec), None)).transpose()?;
+    let advice = match (leaf, issuer) {
+        (Some(leaf), Some(IssuerSpec::Acme(acme))) => advisor.advice(leaf, &spec.issuer, acme, work),
+        _ => None,
+    };
+    let due = leaf.map(|leaf| due::due(leaf, Some(spec), advice)).transpose()?;
     let under_way = Asked::under_way(&deployment.pending, spec).is_some();
     let issued = Issued::read(&deployment.pending, spec, work.now).and_then(|issued| issued.chain.into_iter().next());
     let shown = match leaf {
