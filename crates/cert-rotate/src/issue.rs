@@ -42,8 +42,7 @@ pub enum Answer {
 pub fn obtain(request: &Request<'_>, issuer: &IssuerSpec, work: &Work<'_>) -> Result<Answer, Failure> {
     match issuer {
         IssuerSpec::Acme(issuer) => crate::acme::obtain(request, issuer, work),
-        IssuerSpec::Ca { .. } | IssuerSpec::Csr { .. } => {
-            Err(Failure::critical(format!("{}: there is no issuer yet", request.name)))
-        }
+        IssuerSpec::Csr { directory, .. } => crate::csr::obtain(request, directory, work),
+        IssuerSpec::Ca { .. } => Err(Failure::critical(format!("{}: there is no issuer yet", request.name))),
     }
 }

@@ -8,6 +8,7 @@
 //! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
 //!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that protocol.
+//! - [`deploy`] makes a new generation live and proves it, or goes back.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod account;
@@ -19,6 +20,8 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod convert;
+pub mod csr;
+pub mod deploy;
 pub mod due;
 pub mod endpoint;
 pub mod generate_secrets;
@@ -37,6 +40,7 @@ pub mod rollback;
 pub mod roots;
 pub mod rotate;
 pub mod secrets;
+pub mod tls;
 pub mod validate;
 pub mod work;
 

@@ -29,7 +29,7 @@ use crate::certificate::Certificate;
 use crate::key::PrivateKey;
 
 pub use access::{Access, Owner};
-pub use install::{Kept, Original, install, keep, put_back};
+pub use install::{Kept, Original, check, install, keep, put_back};
 pub(crate) use write::make_public;
 
 /// One state of a certificate: its directory and what is in it.

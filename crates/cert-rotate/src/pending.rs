@@ -24,6 +24,11 @@ impl Pending {
         Pending { directory: root.join("pending").join(name) }
     }
 
+    /// What was in the places of copies before the first copies were made; it outlives what is under way.
+    pub fn originals(root: &Path, name: &str) -> Self {
+        Pending { directory: root.join("originals").join(name) }
+    }
+
     /// The key that is to be certified: the one that was made before, or a new one, on disk before this returns.
     ///
     /// # Errors

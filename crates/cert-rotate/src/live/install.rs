@@ -31,16 +31,31 @@ pub struct Original {
 /// What was there before the first copies were made.
 pub type Kept = Vec<Original>;
 
-/// Makes every copy the same as the generation's file; one that is the same already is left alone.
+/// Whether the copies that are described can be made.
 ///
 /// # Errors
-/// One cannot be written; those before it are the new ones.
-pub fn install(name: &str, copies: &[Install], from: &Generation, access: &Access) -> Result<(), Failure> {
+/// One is of a file that does not exist, or has no absolute path.
+pub fn check(name: &str, copies: &[Install]) -> Result<(), Failure> {
     for copy in copies {
         if !FILES.contains(&copy.file.as_str()) {
             let nearest = maint_core::config::nearest(&copy.file, FILES.into_iter());
             return Err(Failure::usage(format!("[certs.{name}] install: there is no file `{}`{nearest}", copy.file)));
         }
+        if !copy.path.is_absolute() {
+            let path = copy.path.display();
+            return Err(Failure::usage(format!("[certs.{name}] install: the path `{path}` is not absolute")));
+        }
+    }
+    Ok(())
+}
+
+/// Makes every copy the same as the generation's file; one that is the same already is left alone.
+///
+/// # Errors
+/// One cannot be written; those before it are the new ones.
+pub fn install(name: &str, copies: &[Install], from: &Generation, access: &Access) -> Result<(), Failure> {
+    check(name, copies)?;
+    for copy in copies {
         let bytes = Zeroizing::new(read(&from.directory.join(format!("{}.pem", copy.file)))?);
         place(&copy.path, &bytes, access.mode(&copy.file), access.owner)?;
         point("copy-installed");
@@ -53,7 +68,7 @@ pub fn install(name: &str, copies: &[Install], from: &Generation, access: &Acces
 /// # Errors
 /// Something cannot be read or kept.
 pub fn keep(copies: &[Install], pending: &Pending) -> Result<(), Failure> {
-    if copies.is_empty() || pending.read::<Kept>("originals").is_some() {
+    if copies.is_empty() || pending.read::<Kept>("originals").is_some_and(|kept| !kept.is_empty()) {
         return Ok(());
     }
     let mut kept = Kept::new();
@@ -71,7 +86,7 @@ pub fn keep(copies: &[Install], pending: &Pending) -> Result<(), Failure> {
     pending.note("originals", &kept)
 }
 
-/// Puts back what [`keep`] kept.
+/// Puts back what [`keep`] kept; the next first copies keep anew.
 ///
 /// # Errors
 /// Something cannot be written.
@@ -94,7 +109,7 @@ pub fn put_back(pending: &Pending) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    if kept.is_empty() { Ok(()) } else { pending.note("originals", &Kept::new()) }
 }
 
 fn place(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> Result<(), Failure> {

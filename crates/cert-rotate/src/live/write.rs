@@ -165,14 +165,22 @@ impl Live {
         };
         let going = surplus(served).chain(surplus(others));
         let going: Vec<u64> = going.filter(|number| Some(*number) != current && Some(*number) != back).collect();
+        self.remove(name, &going)?;
+        Ok(going)
+    }
+
+    /// Removes generations. The caller has looked that none of them is live.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn remove(&self, name: &str, numbers: &[u64]) -> Result<(), Failure> {
         let archive = self.archive(name);
-        for number in &going {
+        for number in numbers {
             // Renamed first: what has a number is whole.
             rename(&archive.join(number.to_string()), &archive.join(format!("{UNFINISHED}{number}")))?;
             point("generation-going");
         }
-        self.sweep(name)?;
-        Ok(going)
+        self.sweep(name)
     }
 
     /// Removes what a killed run left half written or half removed.
