@@ -30,7 +30,7 @@ use crate::issue::{Answer, Request};
 use crate::live::Live;
 use crate::work::Work;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, kind, patient};
 
 /// Orders the certificate, or goes on with the order that is under way.
 ///
