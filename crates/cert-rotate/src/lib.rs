@@ -5,6 +5,7 @@
 //!
 //! - [`certificate`] and [`key`] are what everything is about, [`config`] what the operator wants, [`endpoint`] where a
 //!   certificate is served.
+//! - [`read`] finds them in files of every kind.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
 //!   is under way and survives a crash. [`issue`] asks an issuer.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
@@ -29,11 +30,13 @@ pub mod letsencrypt_renewal;
 pub mod live;
 pub mod pending;
 pub mod probe;
+pub mod read;
 pub mod revoke;
 pub mod rollback;
 pub mod roots;
 pub mod rotate;
 pub mod secrets;
+mod tlv;
 pub mod validate;
 pub mod work;
 
