@@ -158,7 +158,8 @@ impl<'a> Rotation<'a> {
             return (false, self.nothing(&seen, &reason, dry_run));
         }
         if dry_run {
-            let record = Record::new(Kind::Plan, name, Status::Planned, reason);
+            let message = format!("{}: {reason}", action.as_str());
+            let record = Record::new(Kind::Plan, name, Status::Planned, message);
             return (true, Ok(record.field("action", action.as_str()).field("issuer", &spec.issuer)));
         }
         tracing::info!("{name}: {}: {reason}", action.as_str());
@@ -197,9 +198,9 @@ impl<'a> Rotation<'a> {
         {
             return Ok(Record::new(Kind::Step, name, Status::Deferred, waiting));
         }
-        let issued = Issued::read(pending, spec, self.work.now).ok_or_else(|| {
-            Failure::critical(format!("{name}: what {} issued is not what was asked for", spec.issuer))
-                .hint("`cert-rotate rotate --force` asks again")
+        let issued = Issued::read(pending).ok_or_else(|| {
+            Failure::critical(format!("{name}: what {} issued cannot be read again", spec.issuer))
+                .hint("`cert-rotate rotate --force` asks anew")
         })?;
         self.make_live(issuer, &issued, current)
     }
@@ -207,7 +208,8 @@ impl<'a> Rotation<'a> {
     /// Has one issued, into what is under way. `Some` says what is waited for.
     fn obtain(&self, issuer: &IssuerSpec, seen: &Seen) -> Result<Option<String>, Failure> {
         let Deployment { name, spec, live, ref pending, .. } = *self.deployment;
-        let of_no_use = self.force && pending.get("chain.pem").is_some();
+        // Had it been of use and wanted, it would have been deployed.
+        let of_no_use = pending.get("chain.pem").is_some();
         if let (IssuerSpec::Acme(acme), true) = (issuer, self.force) {
             acme::forgive(name, &spec.issuer, acme, live)?;
         }

@@ -50,17 +50,24 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Reads it; `None` when there is none, or none that is still of use.
-    pub fn read(pending: &Pending, spec: &CertSpec, now: Timestamp) -> Option<Self> {
-        Asked::under_way(pending, spec)?;
+    /// Reads it, whatever it is; `None` when there is none.
+    pub fn read(pending: &Pending) -> Option<Self> {
         let chain = Certificate::all_from_pem(&pending.get("chain.pem")?).ok()?;
         let key = PrivateKey::from_pem(&zeroize::Zeroizing::new(pending.get("privkey.pem")?)).ok()?;
-        let leaf = chain.first()?;
-        let fits = key.is_of(leaf)
-            && now <= leaf.not_after
-            && lacking(leaf, &spec.names).is_empty()
-            && is_of_type(&leaf.key, spec.key_type);
-        fits.then_some(Issued { chain, key })
+        Some(Issued { chain, key })
+    }
+
+    /// Reads it, if it is still of use to a later run than the one that it was issued to.
+    pub fn of_use(pending: &Pending, spec: &CertSpec, now: Timestamp) -> Option<Self> {
+        Asked::under_way(pending, spec)?;
+        Issued::read(pending).filter(|issued| {
+            issued.chain.first().is_some_and(|leaf| {
+                issued.key.is_of(leaf)
+                    && now <= leaf.not_after
+                    && lacking(leaf, &spec.names).is_empty()
+                    && is_of_type(&leaf.key, spec.key_type)
+            })
+        })
     }
 }
 
@@ -83,7 +90,7 @@ pub fn inspect<'a>(
     };
     let due = leaf.map(|leaf| due::due(leaf, Some(spec), advice)).transpose()?;
     let under_way = Asked::under_way(&deployment.pending, spec).is_some();
-    let issued = Issued::read(&deployment.pending, spec, work.now).and_then(|issued| issued.chain.into_iter().next());
+    let issued = Issued::of_use(&deployment.pending, spec, work.now).and_then(|issued| issued.chain.into_iter().next());
     let shown = match leaf {
         Some(leaf) => work.block_on(look_at_all(&spec.consumers, Some(leaf))),
         None => Vec::new(),
