@@ -22,17 +22,17 @@ pub(super) fn bench(bench: &Bench<'_>) -> Result<(), Failure> {
         write(
             &certs,
             &format!(
-                "[issuers.public]\nkind = \"acme\"\ndirectory = {:?}\nca_file = {:?}\nroots = {:?}\n\
+                "[issuers.public]\nkind = \"acme\"\ndirectory = {:?}\nca_file = \"{}\"\nroots = \"{}\"\n\
                  contact = [\"ops@example.test\"]\nchallenge = {{ type = \"http-01\", listen = \"127.0.0.1:{}\" }}\n\
                  [certs.web]\nnames = [{NAME:?}]\nissuer = \"public\"\n",
                 server.directory(),
-                server.ca(),
-                root,
+                server.ca().display(),
+                root.display(),
                 server.http_port()
             ),
         )?;
         let config = dir.join("maint.toml");
-        write(&config, &format!("[cert-rotate]\ndirectory = {:?}\n", dir.join("certs")))?;
+        write(&config, &format!("[cert-rotate]\ndirectory = \"{}\"\n", dir.join("certs").display()))?;
         let mut command = bench.ours();
         command.arg("--config").arg(&config).arg("--certs").arg(&certs).args(["letsencrypt-renewal", "web"]);
         let (seconds, _) = timed(&mut command)?;
