@@ -94,18 +94,21 @@ fn record(endpoint: &Endpoint, status: Status, message: String) -> Record {
     Record::new(Kind::Check, endpoint.to_string(), status, message)
 }
 
-/// Down is as bad as showing a certificate that nobody accepts; whether clients trust the chain is for `validate`.
+/// Down is as bad as showing a certificate that nobody accepts; whether clients trust the chain is for `validate`. The
+/// record is about the certificate that ends first; `served` lists them all.
 fn judge(endpoint: &Endpoint, found: Result<&Found, &TlsError>, now: Timestamp) -> Record {
-    let (found, leaf) = match found.map(|found| (found, found.seen.chain.first())) {
-        Ok((found, Some(leaf))) => (found, leaf),
-        Ok((_, None)) => return record(endpoint, Status::Critical, "it shows no certificate".to_owned()),
-        Err(error) => {
-            return record(endpoint, Status::Critical, error.to_string()).field("code", error.code());
-        }
+    let Found { seen, others } = match found {
+        Ok(found) => found,
+        Err(error) => return record(endpoint, Status::Critical, error.to_string()).field("code", error.code()),
     };
-    let Found { seen, others } = found;
-    let more = others.iter().filter_map(|(_, seen)| seen.as_ref().ok()?.chain.first());
-    let leaves: Vec<&Certificate> = std::iter::once(leaf).chain(more).collect();
+    let more = others.iter().filter_map(|(_, seen)| seen.as_ref().ok());
+    let shown: Vec<(&Seen, &Certificate)> =
+        std::iter::once(seen).chain(more).filter_map(|seen| Some((seen, seen.chain.first()?))).collect();
+    // Whoever watches one number has to see the one that ends first.
+    let Some((seen, leaf)) = shown.iter().copied().min_by_key(|(_, leaf)| leaf.not_after) else {
+        return record(endpoint, Status::Critical, "it shows no certificate".to_owned());
+    };
+    let leaves: Vec<&Certificate> = shown.iter().map(|(_, leaf)| *leaf).collect();
     let keys: Vec<KeyFamily> = leaves.iter().filter_map(|leaf| KeyFamily::of(&leaf.key)).collect();
     let verdict = verdict(&leaves, others, now);
     let message = verdict.message.unwrap_or_else(|| {
@@ -204,11 +207,12 @@ mod tests {
     use super::*;
     use crate::key::{KeyType, PrivateKey};
 
-    fn leaf(kind: KeyType) -> Certificate {
+    /// Valid from January 2030 until the first day of this month of it.
+    fn leaf(kind: KeyType, month: u8) -> Certificate {
         let key = PrivateKey::generate(kind).unwrap();
         let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2030, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2030, 4, 1);
+        params.not_after = rcgen::date_time_ymd(2030, month, 1);
         Certificate::from_der(params.self_signed(key.pair()).unwrap().der()).unwrap()
     }
 
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_certificate_that_is_served_counts() {
-        let (ec, ed) = (leaf(KeyType::P256), leaf(KeyType::Ed25519));
+        let (ec, ed) = (leaf(KeyType::P256, 6), leaf(KeyType::Ed25519, 4));
         let refused = Err(TlsError::Alert { name: "handshake_failure".to_owned() });
         let others = vec![(KeyFamily::Rsa, refused), (KeyFamily::Ed25519, Ok(seen(&ed)))];
         let found = Found { seen: seen(&ec), others };
@@ -237,6 +241,8 @@ mod tests {
         assert_eq!(good.status, Status::Ok, "{}", good.message);
         assert_eq!(good.fields["keys"], json!(["ecdsa", "ed25519"]));
         assert_eq!(good.fields["served"][1]["sha256"], ed.fingerprint());
+        // Of the one that ends first, although it was not the first to be shown.
+        assert_eq!(good.fields["sha256"], ed.fingerprint());
         assert_eq!(good.fields["remaining_seconds"], 59 * 86_400);
         assert!(!good.fields.contains_key("code"));
         for (at, code) in [("2029-12-31T23:59:59Z", "not-yet-valid"), ("2030-04-01T00:00:01Z", "expired")] {
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn what_could_not_be_asked_is_not_taken_for_a_no() {
         let late = TlsError::TimedOut { stage: crate::tls::Stage::Handshake, after: Duration::from_secs(1) };
-        let found = Found { seen: seen(&leaf(KeyType::P256)), others: vec![(KeyFamily::Rsa, Err(late))] };
+        let found = Found { seen: seen(&leaf(KeyType::P256, 4)), others: vec![(KeyFamily::Rsa, Err(late))] };
         let record = judged(Ok(&found), "2030-02-01T00:00:00Z");
         assert_eq!((record.status, &record.fields["code"]), (Status::Warning, &json!("timed-out")));
         assert!(record.message.contains("RSA"), "{}", record.message);

@@ -113,6 +113,8 @@ fn each_name_and_each_kind_of_key_of_nginx_is_seen() {
             let sooner = data["served"].as_array().unwrap().iter().find(|leaf| leaf["key"] == "RSA 2048").unwrap();
             let left = sooner["remaining_seconds"].as_i64().unwrap();
             assert!((19 * 86_400..=20 * 86_400).contains(&left), "{left}");
+            // The record is about the one that ends first.
+            assert_eq!((&data["sha256"], &data["remaining_seconds"]), (&json!(sha256(&rsa)), &json!(left)));
         }
         assert!(!nginx.log().contains("[alert]"), "{}", nginx.log());
     }
