@@ -1,6 +1,7 @@
 //! The test bed's own promises.
 #![allow(missing_docs)]
 
+mod acme;
 mod reaper;
 mod redis;
 mod server;

@@ -9,6 +9,7 @@
 //!   stays connected and holds its locks;
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
+//! - [`Pebble`] and [`Acme2Certifier`] are certificate authorities that speak ACME;
 //! - [`S3Server`] is object storage, with or without TLS;
 //! - [`Site`] is a server that is backed up, with its repository; a [`SmallDisk`] is there to be filled;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
@@ -17,6 +18,7 @@
 //! Library code answers with [`Error`]; only tests unwrap.
 
 mod account;
+pub mod acme;
 mod client;
 mod error;
 mod pgbouncer;
@@ -35,6 +37,7 @@ mod template;
 mod tool;
 pub mod workload;
 
+pub use acme::{Acme2Certifier, Pebble};
 pub use error::{Error, Result};
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Builder, Postgres};

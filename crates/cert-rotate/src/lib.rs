@@ -5,11 +5,14 @@
 //!
 //! - [`certificate`] and [`key`] are what everything is about, [`config`] what the operator wants, [`endpoint`] where a
 //!   certificate is served.
+//! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
-//!   is under way and survives a crash. [`issue`] asks an issuer.
+//!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that protocol.
+//! - [`deploy`] makes a new generation live and proves it, or goes back.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod account;
+pub mod acme;
 pub mod ca;
 pub mod certificate;
 pub mod check_renewal;
@@ -17,6 +20,9 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod convert;
+pub mod csr;
+pub mod deploy;
+pub mod due;
 pub mod endpoint;
 pub mod generate_secrets;
 pub mod history;
@@ -34,6 +40,7 @@ pub mod rollback;
 pub mod roots;
 pub mod rotate;
 pub mod secrets;
+pub mod tls;
 pub mod validate;
 pub mod work;
 
