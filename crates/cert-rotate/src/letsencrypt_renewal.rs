@@ -17,8 +17,8 @@ pub fn run(args: &LetsencryptRenewalArgs, work: &mut Work<'_>) -> Result<(), Fai
     if args.force && !args.change.dry_run {
         let live = work.live()?;
         for (name, spec) in &wanted.certs {
-            if let (true, Some(IssuerSpec::Acme(issuer))) = (args.names.contains(name), wanted.issuers.get(&spec.issuer))
-            {
+            let chosen = args.names.is_empty() || args.names.contains(name);
+            if let (true, Some(IssuerSpec::Acme(issuer))) = (chosen, wanted.issuers.get(&spec.issuer)) {
                 acme::forgive(name, &spec.issuer, issuer, &live)?;
             }
         }
