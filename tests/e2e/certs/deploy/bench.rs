@@ -76,7 +76,7 @@ impl Bench {
     /// As [`Bench::with_one`], with keys of the certificate's table.
     pub(crate) fn with_one_of(extra: &str) -> Self {
         let mut bench = Bench::new();
-        bench.extra = extra.to_owned();
+        extra.clone_into(&mut bench.extra);
         bench.configure();
         bench.request();
         bench.sign(&[]);
