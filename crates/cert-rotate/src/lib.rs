@@ -5,6 +5,7 @@
 //!
 //! - [`certificate`] and [`key`] are what everything is about, [`config`] what the operator wants, [`endpoint`] where a
 //!   certificate is served.
+//! - [`read`] finds them in files of every kind.
 //! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
 //!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that protocol.
@@ -35,12 +36,14 @@ pub mod letsencrypt_renewal;
 pub mod live;
 pub mod pending;
 pub mod probe;
+pub mod read;
 pub mod revoke;
 pub mod rollback;
 pub mod roots;
 pub mod rotate;
 pub mod secrets;
 pub mod tls;
+mod tlv;
 pub mod validate;
 pub mod work;
 

@@ -69,7 +69,10 @@ pub async fn connect(endpoint: &Endpoint, asked: &Asked) -> Result<Seen, TlsErro
 async fn unlimited(endpoint: &Endpoint, asked: &Asked) -> Result<Seen, TlsError> {
     let bad = |error: &dyn std::fmt::Display| TlsError::Handshake(error.to_string());
     let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(TlsError::Connect)?;
-    if endpoint.starttls == Some(StartTls::Postgres) {
+    if let Some(protocol) = endpoint.starttls.filter(|protocol| *protocol != StartTls::Postgres) {
+        return Err(bad(&format!("starttls={protocol} is not there yet")));
+    }
+    if endpoint.starttls.is_some() {
         stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.map_err(|error| bad(&error))?;
         let mut answer = [0];
         stream.read_exact(&mut answer).await.map_err(|error| bad(&error))?;

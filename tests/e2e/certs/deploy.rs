@@ -201,9 +201,9 @@ fn a_consumer_that_dies_of_it_needs_a_person() {
     let mut bench = Bench::with_one();
     let nginx = Nginx::on(&bench);
     bench.settings("verify_timeout = \"1s\"\n");
-    let stop =
+    let kill =
         format!("{{ by = \"command\", command = [\"sh\", \"-c\", \"kill $(cat {})\"] }}", nginx.pid_file().display());
-    bench.consumers(&[nginx.consumer(&stop)]);
+    bench.consumers(&[nginx.consumer(&kill)]);
     bench.issue(&[]);
     let step = ended(&bench.rotate(&[]), 11, "stuck", 2);
     assert!(step["message"].as_str().unwrap().contains("not shown"), "{step}");
@@ -255,7 +255,7 @@ fn nobody_goes_back_to_an_expired_certificate() {
 }
 
 #[test]
-fn an_interrupted_proof_goes_back_and_leaves_nothing() {
+fn meanwhile_a_second_run_comes_back_later_and_an_interrupted_one_goes_back() {
     let mut bench = Bench::with_one();
     let nginx = Nginx::on(&bench);
     bench.settings("verify_timeout = \"60s\"\n");
@@ -263,30 +263,14 @@ fn an_interrupted_proof_goes_back_and_leaves_nothing() {
     bench.issue(&[]);
     let running = start(&mut bench.tool(&["rotate", "-o", "ndjson"])).unwrap();
     wait_until("it is switched", Duration::from_secs(20), || bench.generation() == Some(2)).unwrap();
+    let second = bench.rotate(&[]);
+    assert!(second.code == 75 && second.stderr.contains("another run"), "{second}");
     running.signal(Signal::INT);
     let output = running.finish(Duration::from_secs(30)).unwrap();
     ended(&output, 130, "rolled-back", 2);
     assert_eq!(bench.generation(), Some(1));
     bench.whole();
     assert_eq!(Client::of(&bench).handshake(nginx.port, false).unwrap(), bench.leaf(1));
-}
-
-#[test]
-fn a_second_run_comes_back_later() {
-    let mut bench = Bench::with_one();
-    bench.consumers(&[
-        "[[certs.web.consumers]]\nname = \"slow\"\nreload = { by = \"command\", command = [\"sleep\", \"30\"] }\n"
-            .to_owned(),
-    ]);
-    bench.issue(&[]);
-    let running = start(&mut bench.tool(&["rotate", "-o", "ndjson"])).unwrap();
-    wait_until("it is switched", Duration::from_secs(20), || bench.generation() == Some(2)).unwrap();
-    let second = bench.rotate(&[]);
-    assert_eq!(second.code, 75, "{second}");
-    running.signal(Signal::INT);
-    // It goes back with the same slow command; a second signal means it.
-    running.signal(Signal::INT);
-    let _ = running.finish(Duration::from_secs(60)).unwrap();
 }
 
 #[test]
