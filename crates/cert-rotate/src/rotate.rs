@@ -257,7 +257,8 @@ impl<'a> Rotation<'a> {
             roots: &roots(self.work, spec, issuer)?,
             replaces: current.map(|current| current.chain.as_slice()),
             may_end_earlier: forced,
-            now: self.work.now,
+            // It may be younger than this run.
+            now: self.work.now.max(jiff::Timestamp::now()),
         };
         let mut problems = judge(&candidate);
         let inherent = problems.iter().any(|problem| !matches!(problem.code, "not-yet-valid" | "chain-untrusted"));

@@ -251,9 +251,10 @@ impl Ordering<'_, '_> {
         Ok(chain::choose(self, &pem, names).await?)
     }
 
-    /// A refusal, which costs when the authority has looked at the order and said no.
+    /// A refusal, which costs when the authority has looked at the order and said no. Its own failures (status 5xx) are
+    /// not ours.
     fn burned(&self, doing: &str, error: Error) -> Setback {
-        let told = matches!(error, Error::Api(_));
+        let told = matches!(error, Error::Api(_)) && self.client.wire.said().status < 500;
         let failure = self.client.refused(doing, error);
         Setback { burned: told && failure.exit == Exit::Critical, failure }
     }

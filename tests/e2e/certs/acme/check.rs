@@ -1,0 +1,1 @@
+//! What is due: files, directories, names, servers.
