@@ -158,7 +158,8 @@ impl<'a> Rotation<'a> {
             return (false, self.nothing(&seen, &reason, dry_run));
         }
         if dry_run {
-            let record = Record::new(Kind::Plan, name, Status::Planned, reason);
+            let message = format!("{}: {reason}", action.as_str());
+            let record = Record::new(Kind::Plan, name, Status::Planned, message);
             return (true, Ok(record.field("action", action.as_str()).field("issuer", &spec.issuer)));
         }
         tracing::info!("{name}: {}: {reason}", action.as_str());
