@@ -88,7 +88,8 @@ pub struct Install {
 pub struct Consumer {
     /// What messages call it.
     pub name: String,
-    /// Whether it would accept the files, before they are live: a command, as a list of arguments.
+    /// Whether it would take the files in `live/`, asked after the switch and before it is told: a command, as a list of
+    /// arguments (`["nginx", "-t"]`).
     pub test: Option<Vec<String>>,
     /// How it is told.
     pub reload: Reload,

@@ -20,7 +20,7 @@ use crate::cli::RotateArgs;
 use crate::config::{CertSpec, IssuerSpec, SECTION, Wanted};
 use crate::deploy::gate::{Candidate, Problem, judge};
 use crate::deploy::prove::Shown;
-use crate::deploy::{Deployment, Done, Outcome, consumers_object, deploy};
+use crate::deploy::{Deployment, Done, Outcome, deploy, down_before};
 use crate::issue::{self, Answer, Request};
 use crate::live::{Generation, Live, Meta, State};
 use crate::roots::Roots;
@@ -264,7 +264,7 @@ impl<'a> Rotation<'a> {
         let mut problems = judge(&candidate);
         let inherent = problems.iter().any(|problem| !matches!(problem.code, "not-yet-valid" | "chain-untrusted"));
         if problems.is_empty() {
-            problems = consumers_object(self.work, self.deployment, &staged);
+            problems = down_before(self.work, self.deployment);
         }
         if !problems.is_empty() {
             return self.reject(&staged, &problems, inherent);
