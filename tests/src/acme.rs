@@ -8,7 +8,7 @@
 mod certifier;
 mod names;
 mod pebble;
-mod server;
+pub(crate) mod server;
 
 pub use certifier::Acme2Certifier;
 pub use names::Names;
