@@ -167,12 +167,17 @@ impl Ordering<'_, '_> {
                     Err(error) => {
                         // What of `replaces` an authority does not like is told in many ways, if at all. An order is worth
                         // more than the mention of what it replaces.
-                        let said = self.client.wire.said();
-                        tracing::info!("{}: ordering without `replaces`: {error}", self.request.name);
+                        let (said, name) = (self.client.wire.said(), self.request.name);
                         match (&said.location, said.status) {
                             // It took the order and did not repeat the field; the library hands out no such order.
-                            (Some(url), 200..300) => patient(async || self.account.order(url.clone()).await).await,
-                            (_, 400..500) if said.status != 429 => plain().await,
+                            (Some(url), 200..300) => {
+                                tracing::info!("{name}: the authority took the order without a word on `replaces`");
+                                patient(async || self.account.order(url.clone()).await).await
+                            }
+                            (_, 400..500) if said.status != 429 => {
+                                tracing::info!("{name}: ordering again without `replaces`: {error}");
+                                plain().await
+                            }
                             _ => Err(error),
                         }
                     }

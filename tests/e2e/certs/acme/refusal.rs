@@ -25,6 +25,39 @@ fn an_authority_that_is_down_is_critical_and_costs_nothing_later() {
 }
 
 #[test]
+fn an_authority_that_is_overloaded_is_left_alone_until_it_wants_to_be_asked() {
+    let place = Place::pebble(&Pebble::builder());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (ca, dir) = (place.server().ca().to_owned(), place.path("front"));
+    fs::create_dir(&dir).unwrap();
+    let config = format!(
+        "daemon off; error_log stderr; pid {0}/pid; events {{}} http {{ access_log {0}/asked; server {{ \
+         listen 127.0.0.1:{port} ssl; ssl_certificate {1}/server.pem; ssl_certificate_key {1}/server.key; \
+         add_header Retry-After 120 always; return 503; }} }}",
+        dir.display(),
+        ca.parent().unwrap().display(),
+    );
+    fs::write(dir.join("nginx.conf"), config).unwrap();
+    let mut nginx = std::process::Command::new("/usr/sbin/nginx");
+    nginx.arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf")).args(["-e", "stderr"]);
+    let _nginx = testbed::start(&mut nginx).unwrap();
+    testbed::wait_until("nginx answers", std::time::Duration::from_secs(20), || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    })
+    .unwrap();
+    let usual = fs::read_to_string(place.path("certs.toml")).unwrap();
+    place.write(&usual.replace(&place.authority.directory(), &format!("https://localhost:{port}/dir")));
+    let told = place.renew().ends_with(75);
+    assert!(told.all().contains("it may be asked again at 20"), "{}", told.all());
+    let told = place.run(&["letsencrypt-renewal", "--force", "web"]).ends_with(75);
+    assert!(told.all().contains("asked not to come back before 20"), "{}", told.all());
+    assert_eq!(fs::read_to_string(dir.join("asked")).unwrap().lines().count(), 1);
+    // Another authority has asked for nothing.
+    place.write(&usual);
+    place.renew().ends_with(0);
+}
+
+#[test]
 fn a_certificate_that_ends_elsewhere_than_at_the_given_root_is_not_believed() {
     let (place, other) = (Place::pebble(&Pebble::builder()), Pebble::start().unwrap());
     let text = fs::read_to_string(place.path("certs.toml")).unwrap();
