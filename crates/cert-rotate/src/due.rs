@@ -145,7 +145,10 @@ pub fn due_within(
 ) -> Result<Due, Failure> {
     let end = after(not_after);
     let lifetime = end.duration_since(not_before);
-    let ahead_of_end = |ahead: SignedDuration| end.saturating_sub(ahead).unwrap_or(Timestamp::MIN);
+    // Certificates know whole seconds only, and so do the moments that follow from them.
+    let ahead_of_end = |ahead: SignedDuration| {
+        end.saturating_sub(SignedDuration::from_secs(ahead.as_secs())).unwrap_or(Timestamp::MIN)
+    };
     let planned = if let Some(text) = configured {
         let rule: Rule = text.parse().map_err(|error| Failure::usage(format!("renew_before: {error}")))?;
         let before = rule.before(lifetime);

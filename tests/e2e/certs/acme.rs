@@ -89,18 +89,19 @@ impl Place {
     /// Writes the configuration: more keys of the issuer, how names are proven, and the certificates.
     fn configure(&self, issuer: &str, challenge: &str, certs: &str) {
         let text = format!(
-            "[issuers.public]\nkind = \"acme\"\ndirectory = {:?}\nca_file = {:?}\nroots = {:?}\n\
+            "[issuers.public]\nkind = \"acme\"\ndirectory = {:?}\nca_file = {}\nroots = {}\n\
              contact = [\"ops@example.test\"]\nchallenge = {challenge}\n{issuer}\n{certs}",
             self.authority.directory(),
-            self.authority.ca(),
-            self.authority.root(),
+            quoted(self.authority.ca()),
+            quoted(&self.authority.root()),
         );
         self.write(&text);
     }
 
     fn write(&self, certs: &str) {
         fs::write(self.path("certs.toml"), certs).unwrap();
-        fs::write(self.path("maint.toml"), format!("[cert-rotate]\ndirectory = {:?}\n", self.path("certs"))).unwrap();
+        fs::write(self.path("maint.toml"), format!("[cert-rotate]\ndirectory = {}\n", quoted(&self.path("certs"))))
+            .unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -139,6 +140,11 @@ impl Place {
         assert_eq!(out.code, 0, "{out}");
         out.stdout.trim().to_owned()
     }
+}
+
+/// A path as a TOML string.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
 }
 
 /// What a run said.

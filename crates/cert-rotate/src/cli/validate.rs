@@ -7,7 +7,7 @@ use clap::Args;
 /// Of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Files, directories, or HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// Files, directories, or `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// What to trust: system, mozilla, or a PEM file
     #[arg(long, value_name = "ROOTS")]

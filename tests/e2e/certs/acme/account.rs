@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use testbed::Pebble;
 
-use super::{Place, WEB};
+use super::{Place, WEB, quoted};
 
 #[test]
 fn an_account_is_bound_to_the_one_that_the_authority_gave_out() {
@@ -15,7 +15,7 @@ fn an_account_is_bound_to_the_one_that_the_authority_gave_out() {
     let (id, key) = Pebble::external_account();
     let file = place.path("hmac");
     fs::write(&file, key).unwrap();
-    let issuer = format!("eab_key_id = {id:?}\neab_hmac_file = {file:?}");
+    let issuer = format!("eab_key_id = {id:?}\neab_hmac_file = {}", quoted(&file));
     place.configure(&issuer, &place.authority.http(), WEB);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let told = place.renew().ends_with(3);

@@ -38,14 +38,14 @@ fn files_are_judged_by_what_is_left_of_them() {
     assert!((90 * 86_400 - 60..=90 * 86_400).contains(&left), "{check_of_good}");
     assert_eq!(check_of_good["reason"], "lifetime");
     // At a moment of one's own choice, which is the same on every machine.
-    let moment = |fraction: f64| {
-        let end: i64 = left - ((90.0 * 86_400.0 * fraction) as i64);
+    let moment = |days_left: i64| {
+        let end = left - days_left * 86_400;
         let mut date = Command::new("date");
         let out = run(date.args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("{end} seconds")])).unwrap();
         out.stdout.trim().to_owned()
     };
-    for (fraction, code) in [(0.5, 0), (0.3, 1), (0.05, 2), (-0.1, 2)] {
-        check(dir.path(), &["--at", &moment(fraction), &good], "").ends_with(code);
+    for (days_left, code) in [(45, 0), (27, 1), (5, 2), (-9, 2)] {
+        check(dir.path(), &["--at", &moment(days_left), &good], "").ends_with(code);
     }
     check(dir.path(), &["--warn", "91d", &good], "").ends_with(1);
     check(dir.path(), &["--crit", "100%", "--warn", "100%", &good], "").ends_with(2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testbed::{Pebble, wait_until};
 
-use super::{Authority, Place, WEB};
+use super::{Authority, Place, WEB, quoted};
 
 #[test]
 fn a_certificate_is_ordered_once_and_renewed_with_a_new_key() {
@@ -51,7 +51,7 @@ fn names_are_proven_by_files_of_a_web_server() {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
     })
     .unwrap();
-    place.configure("", &format!("{{ type = \"webroot\", path = {root:?} }}"), WEB);
+    place.configure("", &format!("{{ type = \"webroot\", path = {} }}", quoted(&root)), WEB);
     place.renew().ends_with(0);
     assert_eq!(fs::read_dir(root.join(".well-known/acme-challenge")).unwrap().count(), 0);
 }
@@ -113,6 +113,15 @@ fn an_issued_certificate_is_fetched_and_not_ordered_again_after_a_kill() {
 }
 
 #[test]
+fn an_order_whose_key_was_lost_is_not_gone_on_with() {
+    let place = Place::pebble(&Pebble::builder());
+    place.run_with(&[("MAINT_KILL_AT", "acme-finalized")], &["letsencrypt-renewal"]).ends_with(137);
+    fs::remove_file(place.path("certs/pending/web/privkey.pem")).unwrap();
+    place.renew().ends_with(0);
+    assert_eq!(place.authority.orders(), 2);
+}
+
+#[test]
 fn the_chain_is_the_one_that_was_asked_for() {
     let place = Place::pebble(&Pebble::builder().alternate_roots(2));
     let name = |which: u8| {
@@ -124,7 +133,7 @@ fn the_chain_is_the_one_that_was_asked_for() {
     let root = place.server().root(1).unwrap();
     let issuer = format!("preferred_chain = {:?}", name(1));
     let http = place.authority.http();
-    place.configure(&issuer, &http, &format!("{WEB}roots = {root:?}\n"));
+    place.configure(&issuer, &http, &format!("{WEB}roots = {}\n", quoted(&root)));
     place.renew().ends_with(0);
     // The usual root is told, and that nobody offers another.
     place.configure("preferred_chain = \"No Such Root\"", &http, WEB);

@@ -4,17 +4,17 @@ use std::fs;
 
 use testbed::Pebble;
 
-use super::{Place, WEB};
+use super::{Place, WEB, quoted};
 
 #[test]
 fn an_authority_that_is_down_is_critical_and_costs_nothing_later() {
     let place = Place::pebble(&Pebble::builder());
     let challenge = place.authority.http();
     let down = format!(
-        "[issuers.public]\nkind = \"acme\"\ndirectory = \"https://localhost:9/dir\"\nca_file = {:?}\nroots = {:?}\n\
+        "[issuers.public]\nkind = \"acme\"\ndirectory = \"https://localhost:9/dir\"\nca_file = {}\nroots = {}\n\
          challenge = {challenge}\n{WEB}",
-        place.server().ca(),
-        place.server().root(0).unwrap()
+        quoted(place.server().ca()),
+        quoted(&place.server().root(0).unwrap())
     );
     let usual = fs::read_to_string(place.path("certs.toml")).unwrap();
     place.write(&down);
