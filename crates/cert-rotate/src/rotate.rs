@@ -126,7 +126,6 @@ pub fn roots(work: &Work<'_>, spec: &CertSpec, issuer: &IssuerSpec) -> Result<Ro
     let of_issuer = match issuer {
         IssuerSpec::Acme(acme) => acme.roots.as_ref(),
         IssuerSpec::Csr { roots, .. } => roots.as_ref(),
-        IssuerSpec::Ca { .. } => None,
     };
     match spec.roots.as_ref().or(of_issuer) {
         // Every text is a set of roots: a word, or a file.
@@ -244,7 +243,7 @@ impl<'a> Rotation<'a> {
         let duplicates = duplicates(live, name, &issued.chain, current)?;
         let account = match issuer {
             IssuerSpec::Acme(acme) => Some(acme.directory.clone()),
-            IssuerSpec::Ca { .. } | IssuerSpec::Csr { .. } => None,
+            IssuerSpec::Csr { .. } => None,
         };
         let meta = Meta { account, ..Meta::staged(&spec.issuer, jiff::Timestamp::now()) };
         let staged = live.write(name, &issued.chain, &issued.key, &meta, access)?;

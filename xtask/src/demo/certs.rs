@@ -19,10 +19,10 @@ const LIFETIME: Duration = Duration::from_secs(24);
 /// Before there is a server, as on a new host: the certificate that it will start with.
 const FIRST: &str = "[weekly]
 
-[monthly.2]
+[monthly.1]
 title = \"A first certificate\"
 
-[[monthly.2.step]]
+[[monthly.1.step]]
 command = [\"cert-rotate\", \"rotate\", \"shop\"]
 timeout = \"1m\"
 ";
@@ -35,10 +35,10 @@ title = \"Security updates\"
 command = [\"cert-rotate\", \"check-renewal\"]
 timeout = \"1m\"
 
-[monthly.3]
+[monthly.15]
 title = \"Renewal\"
 
-[[monthly.3.step]]
+[[monthly.15.step]]
 command = [\"cert-rotate\", \"letsencrypt-renewal\"]
 timeout = \"2m\"
 ";
@@ -72,7 +72,7 @@ pub(super) async fn wednesday(
     );
     let config = demo.write("maint.toml", &text)?;
     let first = demo.write("first.toml", FIRST)?;
-    let exit = demo.run(Cycle::Month, "2", Some(first.into()), Path::new(&config), common, run).await?;
+    let exit = demo.run(Cycle::Month, "1", Some(first.into()), Path::new(&config), common, run).await?;
     if exit.is_some() {
         return Ok(exit);
     }
@@ -94,7 +94,7 @@ pub(super) async fn wednesday(
     say(common, "nginx serves it; it is valid for a few seconds only, so it is due soon");
     // Neither before it is due nor when it has ended.
     tokio::time::sleep((LIFETIME / 2 + Duration::from_secs(1)).saturating_sub(issued.elapsed())).await;
-    for (cycle, day) in [(Cycle::Week, "wednesday"), (Cycle::Month, "3")] {
+    for (cycle, day) in [(Cycle::Week, "wednesday"), (Cycle::Month, "15")] {
         let exit = demo.run(cycle, day, Some(routines.clone().into()), Path::new(&config), common, run).await?;
         if exit.is_some() {
             return Ok(exit);
