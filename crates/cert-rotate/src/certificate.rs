@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// A certificate could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +127,7 @@ impl Certificate {
                 .map_err(|error| CertificateError::NotACertificate(format!("a time of validity: {error}")))
         };
         let names = match parsed.subject_alternative_name() {
-            Ok(Some(san)) => san.value.general_names.iter().map(name).collect(),
+            Ok(Some(san)) => san.value.general_names.iter().map(general_name).collect(),
             Ok(None) => Vec::new(),
             Err(error) => return Err(CertificateError::NotACertificate(format!("subjectAltName: {error}"))),
         };
@@ -149,7 +150,7 @@ impl Certificate {
             not_before: moment(&parsed.validity().not_before)?,
             not_after: moment(&parsed.validity().not_after)?,
             names,
-            key: kind(&parsed),
+            key: kind(parsed.public_key()),
             is_ca: matches!(parsed.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca),
             self_issued: parsed.subject().as_raw() == parsed.issuer().as_raw(),
             subject_key_id,
@@ -218,9 +219,14 @@ impl Certificate {
     }
 }
 
-fn kind(parsed: &X509Certificate<'_>) -> PublicKeyKind {
-    let algorithm = parsed.public_key().algorithm.algorithm.to_id_string();
-    match parsed.public_key().parsed() {
+/// The kind of a public key, given as a DER `SubjectPublicKeyInfo`; `None` when it is none.
+pub fn public_key_kind(der: &[u8]) -> Option<PublicKeyKind> {
+    SubjectPublicKeyInfo::from_der(der).ok().map(|(_, parsed)| kind(&parsed))
+}
+
+fn kind(public: &SubjectPublicKeyInfo<'_>) -> PublicKeyKind {
+    let algorithm = public.algorithm.algorithm.to_id_string();
+    match public.parsed() {
         Ok(PublicKey::RSA(key)) => PublicKeyKind::Rsa(key.key_size()),
         Ok(PublicKey::EC(point)) => PublicKeyKind::Ec(point.key_size()),
         _ if algorithm == "1.3.101.112" => PublicKeyKind::Ed25519,
@@ -228,7 +234,8 @@ fn kind(parsed: &X509Certificate<'_>) -> PublicKeyKind {
     }
 }
 
-fn name(name: &GeneralName<'_>) -> SanName {
+/// A name as the parser has it.
+pub fn general_name(name: &GeneralName<'_>) -> SanName {
     match name {
         GeneralName::DNSName(name) => SanName::Dns(name.to_ascii_lowercase()),
         GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {

@@ -70,6 +70,8 @@ pub(super) fn add(read: &mut Read, content: &[u8], passphrase: Option<&Secret>) 
                     None => entries.push(Entry { alias, key: at, ..Entry::default() }),
                 }
                 read.keys.push(key);
+                // Whoever can read the file has the key.
+                read.bare_keys += usize::from(passphrase.is_none_or(|passphrase| passphrase.expose().is_empty()));
             }
             Err(why) => read.problems.push(format!("the private key `{alias}`: {why}")),
         }
