@@ -14,16 +14,13 @@ use crate::cli::{Cli, Command};
 use crate::config::SECTION;
 use crate::work::Work;
 use crate::{
-    TOOL, account, ca, check_renewal, convert, generate_secrets, history, import, inspect, inventory,
-    letsencrypt_renewal, probe, revoke, rollback, rotate, secrets, validate,
+    TOOL, account, check_renewal, history, inspect, inventory, letsencrypt_renewal, probe, revoke, rollback, rotate,
 };
 
 const STEP_COLUMNS: &[&str] = &["generation", "not_after", "duration_seconds"];
 const DUE_COLUMNS: &[&str] = &["remaining_seconds", "not_after", "renew_at"];
-const VERDICT_COLUMNS: &[&str] = &["code", "not_after"];
 const CERT_COLUMNS: &[&str] = &["subject", "not_after", "key"];
 const SEEN_COLUMNS: &[&str] = &["protocol", "subject", "not_after"];
-const SECRET_COLUMNS: &[&str] = &["kind", "fingerprint", "age_seconds"];
 
 impl Command {
     /// The task's name in records, and the fields that a table shows.
@@ -32,19 +29,13 @@ impl Command {
             Command::Rotate(_) => ("rotate", STEP_COLUMNS),
             Command::LetsencryptRenewal(_) => ("letsencrypt-renewal", STEP_COLUMNS),
             Command::CheckRenewal(_) => ("check-renewal", DUE_COLUMNS),
-            Command::Validate(_) => ("validate", VERDICT_COLUMNS),
             Command::Rollback(_) => ("rollback", STEP_COLUMNS),
             Command::History(_) => ("history", CERT_COLUMNS),
             Command::Inventory(_) => ("inventory", CERT_COLUMNS),
             Command::Inspect(_) => ("inspect", CERT_COLUMNS),
             Command::Probe(_) => ("probe", SEEN_COLUMNS),
-            Command::Convert(_) => ("convert", STEP_COLUMNS),
-            Command::Ca { .. } => ("ca", CERT_COLUMNS),
             Command::Account { .. } => ("account", STEP_COLUMNS),
             Command::Revoke(_) => ("revoke", STEP_COLUMNS),
-            Command::Import { .. } => ("import", STEP_COLUMNS),
-            Command::GenerateSecrets(_) => ("generate-secrets", SECRET_COLUMNS),
-            Command::Secrets { .. } => ("secrets", SECRET_COLUMNS),
             Command::Common(_) => ("", &[]),
         }
     }
@@ -85,19 +76,13 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Rotate(args) => rotate::run(args, work),
         Command::LetsencryptRenewal(args) => letsencrypt_renewal::run(args, work),
         Command::CheckRenewal(args) => check_renewal::run(args, work),
-        Command::Validate(args) => validate::run(args, work),
         Command::Rollback(args) => rollback::run(args, work),
         Command::History(args) => history::run(args, work),
         Command::Inventory(args) => inventory::run(args, work),
         Command::Inspect(args) => inspect::run(args, work),
         Command::Probe(args) => probe::run(args, work),
-        Command::Convert(args) => convert::run(args, work),
-        Command::Ca { action } => ca::run(action, work),
         Command::Account { action } => account::run(action, work),
         Command::Revoke(args) => revoke::run(args, work),
-        Command::Import { action } => import::run(action, work),
-        Command::GenerateSecrets(args) => generate_secrets::run(args, work),
-        Command::Secrets { action } => secrets::run(action, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),
     }

@@ -88,7 +88,8 @@ pub struct Install {
 pub struct Consumer {
     /// What messages call it.
     pub name: String,
-    /// Whether it would accept the files, before they are live: a command, as a list of arguments.
+    /// Whether it would take the files in `live/`, asked after the switch and before it is told: a command, as a list of
+    /// arguments (`["nginx", "-t"]`).
     pub test: Option<Vec<String>>,
     /// How it is told.
     pub reload: Reload,
@@ -163,15 +164,6 @@ impl TryFrom<String> for HumanDurationText {
 pub enum IssuerSpec {
     /// An authority that speaks ACME (RFC 8555).
     Acme(AcmeSpec),
-    /// An authority of our own, kept by `cert-rotate ca`.
-    Ca {
-        /// The authority's directory.
-        directory: PathBuf,
-        /// The signing authority's name in it (an intermediate).
-        authority: String,
-        /// How long a certificate is valid, 47 days by default.
-        lifetime: Option<HumanDurationText>,
-    },
     /// Somebody else: a request is written, and the certificate is put beside it by hand or by another program.
     Csr {
         /// Where `NAME.csr` is written and `NAME.pem` (the chain, leaf first) is awaited.
@@ -312,9 +304,8 @@ mod tests {
 
     const WHOLE: &str = r#"
 [issuers.inside]
-kind = "ca"
-directory = "/etc/maint/ca"
-authority = "services"
+kind = "csr"
+directory = "/etc/maint/requests"
 
 [issuers.public]
 kind = "acme"
@@ -354,7 +345,7 @@ verify = ["127.0.0.1:5432;starttls=postgres"]
         let wanted = load(WHOLE).unwrap();
         assert_eq!(wanted.certs["web"].consumers.len(), 2);
         assert_eq!(wanted.certs["web"].key_type, KeyType::P384);
-        assert!(matches!(wanted.issuers["inside"], IssuerSpec::Ca { .. }));
+        assert!(matches!(wanted.issuers["inside"], IssuerSpec::Csr { .. }));
     }
 
     #[test]

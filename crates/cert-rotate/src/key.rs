@@ -2,6 +2,8 @@
 //!
 //! A key is held as PKCS #8 and wiped when it is dropped. It is shown by its public half only.
 
+mod wrap;
+
 use std::fmt;
 
 use maint_core::failure::Failure;
@@ -99,12 +101,35 @@ impl PrivateKey {
     /// # Errors
     /// It is of a kind that nothing here can use.
     pub fn from_der(der: &PrivateKeyDer<'_>) -> Result<Self, KeyError> {
-        let pair = rcgen::KeyPair::try_from(der).map_err(|error| KeyError::NotAKey(error.to_string()))?;
-        let pkcs8 = Zeroizing::new(pair.serialize_der());
+        let unusable = |why: &str| KeyError::NotAKey(why.to_owned());
+        let pkcs8 = match der {
+            PrivateKeyDer::Pkcs8(key) => Zeroizing::new(key.secret_pkcs8_der().to_vec()),
+            PrivateKeyDer::Pkcs1(key) => wrap::pkcs1(key.secret_pkcs1_der()),
+            PrivateKeyDer::Sec1(key) => {
+                wrap::sec1(key.secret_sec1_der()).ok_or_else(|| unusable("it does not say on which curve it is"))?
+            }
+            _ => return Err(unusable("it is of a form that is not known")),
+        };
+        let pair = rcgen::KeyPair::try_from(&PrivatePkcs8KeyDer::from(&**pkcs8))
+            .map_err(|error| KeyError::NotAKey(error.to_string()))?;
         Ok(PrivateKey { pkcs8, pair })
     }
 
-    /// The key as PEM (`BEGIN PRIVATE KEY`, or as it was read for a key that was not PKCS #8).
+    /// Reads the key in PKCS #8 that belongs to that certificate, also when its public half stands in the certificate only, as
+    /// in the keystores of Java.
+    ///
+    /// # Errors
+    /// It is of a kind that nothing here can use.
+    pub fn of_certificate(der: &PrivateKeyDer<'_>, certificate: &Certificate) -> Result<Self, KeyError> {
+        let plain = PrivateKey::from_der(der);
+        let PrivateKeyDer::Pkcs8(pkcs8) = der else { return plain };
+        plain.or_else(|error| match wrap::with_public(pkcs8.secret_pkcs8_der(), certificate.public_key()) {
+            Some(whole) => PrivateKey::from_der(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(&**whole))),
+            None => Err(error),
+        })
+    }
+
+    /// The key as PEM (`BEGIN PRIVATE KEY`).
     pub fn to_pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.pair.serialize_pem())
     }
@@ -158,6 +183,54 @@ mod tests {
             let again = PrivateKey::from_pem(key.to_pem().as_bytes()).unwrap();
             assert_eq!(key.public(), again.public(), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn the_older_forms_are_the_same_key() {
+        // Of PKCS #8, the third value is the older form.
+        let older = |key: &PrivateKey| {
+            let (whole, _) = crate::tlv::first(&key.pkcs8).unwrap();
+            crate::tlv::all(whole.content).nth(2).unwrap().content.to_vec()
+        };
+        let rsa = PrivateKey::generate(KeyType::Rsa2048).unwrap();
+        let again = PrivateKey::from_der(&PrivateKeyDer::Pkcs1(older(&rsa).into())).unwrap();
+        assert_eq!(rsa.public(), again.public());
+        // As `openssl ecparam -genkey` writes one; the curve is in it.
+        let text = b"-----BEGIN EC PRIVATE KEY-----\n\
+            MHcCAQEEILsloIzShgEfpC0HIISqOvgwrVGhHXSn7NRt6ekXLJtJoAoGCCqGSM49\n\
+            AwEHoUQDQgAE/UpbNAhjgHd39LHX+ZX9b7eAeri/jg1oANt+ciIvqUbkGY/ooSbE\n\
+            oGbNEG39ce8tZkK76stzFpYjzWx/DrEl+Q==\n-----END EC PRIVATE KEY-----\n";
+        assert!(PrivateKey::from_pem(text).is_ok());
+        let p256 = PrivateKey::generate(KeyType::P256).unwrap();
+        let nowhere = PrivateKeyDer::Sec1(older(&p256).into());
+        assert!(PrivateKey::from_der(&nowhere).unwrap_err().to_string().contains("curve"));
+    }
+
+    #[test]
+    fn a_key_without_its_public_half_is_completed_by_its_certificate() {
+        // As Java writes one, on the curve P-256; the openssl that made it was asked for `-no_public`.
+        let half = "-----BEGIN PRIVATE KEY-----\n\
+            MEECAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcEJzAlAgEBBCDQaA5rgLvbo+rFjNjz\n\
+            +bmwzPgJOuXwk2eHHbMjBD+Dhw==\n\
+            -----END PRIVATE KEY-----\n";
+        let der = PrivateKeyDer::from_pem_slice(half.as_bytes()).unwrap();
+        let text = b"-----BEGIN CERTIFICATE-----\n\
+            MIIBfzCCASWgAwIBAgIUE+yFZlyZOAWngSdYs/03RECji8EwCgYIKoZIzj0EAwIw\n\
+            FDESMBAGA1UEAwwJaGFsZi50ZXN0MCAXDTI2MTEyMzE5NTQ0NloYDzIxMjYxMDMw\n\
+            MTk1NDQ2WjAUMRIwEAYDVQQDDAloYWxmLnRlc3QwWTATBgcqhkjOPQIBBggqhkjO\n\
+            PQMBBwNCAAS2i+WPksJn3YyMx2yCSsJ2pxw4LxokUbSItXRmCPR+nCH1+Gc3tYBx\n\
+            893vD0Ed/wVBrN1hDilZW1guFq1OHbNto1MwUTAdBgNVHQ4EFgQUOzJfRl6XD5NZ\n\
+            7SpNtIw+ioVqugQwHwYDVR0jBBgwFoAUOzJfRl6XD5NZ7SpNtIw+ioVqugQwDwYD\n\
+            VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiAE/ort/bypPTH9ScdTQBrn\n\
+            1/5YuhzLZVEBoCOdLd0s3QIhAOIsZ76UTJ6GwZzwIr/Jv8XrPpr0D3cnrdH22kcG\n\
+            rl+W\n\
+            -----END CERTIFICATE-----\n";
+        let of = Certificate::all_from_pem(text).unwrap();
+        assert!(PrivateKey::from_der(&der).is_err());
+        let key = PrivateKey::of_certificate(&der, &of[0]).unwrap();
+        assert!(key.is_of(&of[0]));
+        let other = rcgen::generate_simple_self_signed(["other.test".to_owned()]).unwrap();
+        assert!(PrivateKey::of_certificate(&der, &Certificate::from_der(other.cert.der()).unwrap()).is_err());
     }
 
     #[test]

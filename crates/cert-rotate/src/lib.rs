@@ -1,26 +1,29 @@
-//! cert-rotate: certificates, keys and secrets, rotated with proof that they are served.
+//! cert-rotate: certificates and keys, rotated with proof that they are served.
 //!
 //! A server's answer to "reload" says nothing about what it serves afterwards, so a rotation here ends with real
 //! handshakes: either every consumer shows the new certificate, or the previous one is put back and shown again.
 //!
 //! - [`certificate`] and [`key`] are what everything is about, [`config`] what the operator wants, [`endpoint`] where a
 //!   certificate is served.
+//! - [`read`] finds them in files of every kind.
+//! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
-//!   is under way and survives a crash. [`issue`] asks an issuer.
+//!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that protocol.
+//! - [`deploy`] makes a new generation live and proves it, or goes back.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod account;
-pub mod ca;
+pub mod acme;
 pub mod certificate;
 pub mod check_renewal;
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod convert;
+pub mod csr;
+pub mod deploy;
+pub mod due;
 pub mod endpoint;
-pub mod generate_secrets;
 pub mod history;
-pub mod import;
 pub mod inspect;
 pub mod inventory;
 pub mod issue;
@@ -29,12 +32,13 @@ pub mod letsencrypt_renewal;
 pub mod live;
 pub mod pending;
 pub mod probe;
+pub mod read;
 pub mod revoke;
 pub mod rollback;
 pub mod roots;
 pub mod rotate;
-pub mod secrets;
-pub mod validate;
+pub mod tls;
+mod tlv;
 pub mod work;
 
 use std::process::ExitCode;
