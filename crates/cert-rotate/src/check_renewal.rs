@@ -23,6 +23,7 @@ use crate::config::{SECTION, Wanted};
 use crate::due::{self, Due, Rule, due_within};
 use crate::endpoint::Endpoint;
 use crate::live::{Generation, Live};
+use crate::read;
 use crate::tls;
 use crate::work::Work;
 use validity::Validity;
@@ -84,7 +85,7 @@ pub fn run(args: &CheckRenewalArgs, work: &mut Work<'_>) -> Result<(), Failure> 
     };
     let limits = Limits { warn: rule("warn_before")?, crit: rule("critical_before")?, now: work.now };
     let (wanted, live) = (work.wanted()?, work.live()?);
-    let mut targets = targets(&args.targets)?;
+    let mut targets = read::targets(&args.targets)?;
     if args.targets.is_empty() {
         targets = wanted.certs.keys().cloned().collect();
         work.subject = live.root().display().to_string();
@@ -119,22 +120,6 @@ pub fn run(args: &CheckRenewalArgs, work: &mut Work<'_>) -> Result<(), Failure> 
         Some(path) => prometheus::write(path, &check.all),
         None => Ok(()),
     }
-}
-
-/// What was named; `-` stands for lines of stdin.
-fn targets(given: &[String]) -> Result<Vec<String>, Failure> {
-    let mut all = Vec::new();
-    for target in given {
-        if target == "-" {
-            for line in std::io::stdin().lines() {
-                let line = line.map_err(|error| Failure::usage(format!("cannot read stdin: {error}")))?;
-                all.extend(Some(line.trim()).filter(|line| !line.is_empty()).map(str::to_owned));
-            }
-        } else {
-            all.push(target.clone());
-        }
-    }
-    Ok(all)
 }
 
 struct Check<'a> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use testbed::{run, run_fed, tool};
+use testbed::{Pebble, run, run_fed, tool};
 
 use super::Told;
 
@@ -95,6 +95,18 @@ fn a_collector_reads_dates_by_the_names_it_knows() {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(name.starts_with("x509_cert_") && name.ends_with('}') && value.parse::<i64>().is_ok(), "{line}");
     }
+}
+
+#[test]
+fn servers_are_judged_by_what_they_show() {
+    let server = Pebble::start().unwrap();
+    let endpoint = server.directory().replace("https://", "").replace("/dir", "");
+    let dir = tempfile::tempdir().unwrap();
+    let told = check(dir.path(), &[&endpoint], "").ends_with(0);
+    assert_eq!(told.of("check")[0]["reason"], "lifetime", "{}", told.all());
+    server.kill().unwrap();
+    let told = check(dir.path(), &[&endpoint], "").ends_with(3);
+    assert_eq!(told.of("check")[0]["status"], "unknown", "{}", told.all());
 }
 
 #[test]
