@@ -16,7 +16,7 @@ use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeArgs};
 pub use ca::CaAction;
 pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
-pub use look::{ConvertArgs, InspectArgs, InventoryArgs, ProbeArgs};
+pub use look::{ConvertArgs, ConvertTo, InspectArgs, InventoryArgs, ProbeArgs};
 pub use secrets::{GenerateSecretsArgs, SecretsAction};
 pub use validate::ValidateArgs;
 

@@ -1,5 +1,6 @@
 //! Of `inspect`, `inventory`, `probe` and `convert`.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -39,6 +40,28 @@ pub struct ProbeArgs {
     pub jobs: usize,
 }
 
+/// What `convert` can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConvertTo {
+    /// Text.
+    Pem,
+    /// One object.
+    Der,
+    /// A keystore.
+    #[value(alias = "pkcs12", alias = "pfx")]
+    P12,
+}
+
+impl fmt::Display for ConvertTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConvertTo::Pem => "pem",
+            ConvertTo::Der => "der",
+            ConvertTo::P12 => "p12",
+        })
+    }
+}
+
 /// Of `convert`.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
@@ -48,12 +71,12 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "FILE")]
     pub into: PathBuf,
     /// Which kind to write
-    #[arg(long, value_name = "KIND")]
-    pub to: Option<String>,
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub to: Option<ConvertTo>,
     /// File with the passphrase of what is read
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// File with the passphrase of what is written
+    /// File with the passphrase of what is written; private keys in PEM and DER are encrypted when it is given
     #[arg(long, value_name = "FILE")]
     pub new_passphrase_file: Option<PathBuf>,
     /// Guards.
