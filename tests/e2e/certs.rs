@@ -1,10 +1,7 @@
 //! cert-rotate, end to end: real authorities, real servers, real handshakes.
 
 mod acme;
-mod ca;
 mod deploy;
 mod faults;
 mod look;
 mod probe;
-mod secrets;
-mod validate;

@@ -119,22 +119,11 @@ pub struct Done {
     pub connections: u64,
 }
 
-/// What consumers themselves have against a generation that is not live yet: their tests, and whether they answer at all.
-/// A server that is down could neither show the new certificate nor, afterwards, the old one.
-pub fn consumers_object(work: &Work<'_>, deployment: &Deployment<'_>, staged: &Generation) -> Vec<Problem> {
-    let current = deployment.live.current(deployment.name).ok().flatten();
-    let old = current.as_ref().and_then(Generation::leaf);
+/// Consumers that do not answer at all, before anything is changed: a server that is down could neither show the new
+/// certificate nor, afterwards, the old one.
+pub fn down_before(work: &Work<'_>, deployment: &Deployment<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let Some(leaf) = staged.leaf() else { return problems };
-    let env = deployment.env(&staged.directory, leaf, old);
-    for consumer in &deployment.spec.consumers {
-        let Some(test) = &consumer.test else { continue };
-        let tested = work.block_on(program::run(test, &env, program::LIMIT, Some(&work.cancel)));
-        if let Err(error) = tested {
-            problems.push(Problem { code: "consumer-test", message: format!("{}: {error}", consumer.name) });
-        }
-    }
-    if current.is_some() {
+    if deployment.live.current(deployment.name).ok().flatten().is_some() {
         for (consumer, endpoint, shown) in work.block_on(look_at_all(&deployment.spec.consumers, None)) {
             if let Shown::Down(why) = shown {
                 let message = format!("{consumer} is down before anything was changed ({endpoint}: {why})");
@@ -155,7 +144,8 @@ pub fn deploy(work: &Work<'_>, deployment: &Deployment<'_>, to: &Generation) -> 
     let from = live.current_number(name)?;
     let mut meta = live.meta(name, to.number);
     let again = from == Some(to.number);
-    let proven_before = again && meta.state == State::Live;
+    let once_proven = meta.state == State::Live;
+    let proven_before = again && once_proven;
     if !again {
         meta.previous = from;
         meta.state = State::Staged;
@@ -168,7 +158,7 @@ pub fn deploy(work: &Work<'_>, deployment: &Deployment<'_>, to: &Generation) -> 
         Some(number) => Some(live.generation(name, number)?),
         None => None,
     };
-    let mut way = Way { work, deployment, to, previous, served: Vec::new(), connections: 0 };
+    let mut way = Way { work, deployment, to, previous, once_proven, served: Vec::new(), connections: 0 };
     if way.previous.is_none() && !proven_before {
         way.served = work.block_on(look_at_all(&deployment.spec.consumers, None));
         live::keep(&deployment.spec.install, &deployment.originals)?;
@@ -191,6 +181,8 @@ struct Way<'a> {
     deployment: &'a Deployment<'a>,
     to: &'a Generation,
     previous: Option<Generation>,
+    /// It was proven at another time: that this attempt failed does not undo that.
+    once_proven: bool,
     /// What was shown before, where there is no previous generation to tell.
     served: Vec<(String, Endpoint, Shown)>,
     connections: u64,
@@ -211,6 +203,15 @@ impl Way<'_> {
         let env = self.deployment.env(&live.link(name), leaf, old);
         let known = self.deployment.known(self.previous.as_ref());
         let cancel = Some(&self.work.cancel);
+        // After the switch, because a server's own test reads the files that its configuration names; before anybody is
+        // told, so that nobody has served what is taken back.
+        for (consumer, test) in spec.consumers.iter().filter_map(|consumer| Some((consumer, consumer.test.as_ref()?))) {
+            tracing::info!("{name}: testing {}", consumer.name);
+            self.work
+                .block_on(program::run(test, &env, program::LIMIT, cancel))
+                .map_err(|error| format!("{} would not take it: {error}", consumer.name))?;
+            point("deploy-tested");
+        }
         for consumer in &spec.consumers {
             if self.work.cancel.is_cancelled() {
                 return Err(format!("the run was interrupted before {} was told", consumer.name));
@@ -251,7 +252,8 @@ impl Way<'_> {
         if let Err(failure) = self.switch_back() {
             return Outcome::Stuck(format!("{why}; it cannot be taken back: {}", failure.message));
         }
-        if let Err(failure) = live.mark(name, self.to.number, State::RolledBack, Some(why)) {
+        let state = if self.once_proven { State::Live } else { State::RolledBack };
+        if let Err(failure) = live.mark(name, self.to.number, state, Some(why)) {
             tracing::warn!("{}", failure.message);
         }
         point("back-switched");

@@ -1,4 +1,4 @@
-//! cert-rotate: certificates, keys and secrets, rotated with proof that they are served.
+//! cert-rotate: certificates and keys, rotated with proof that they are served.
 //!
 //! A server's answer to "reload" says nothing about what it serves afterwards, so a rotation here ends with real
 //! handshakes: either every consumer shows the new certificate, or the previous one is put back and shown again.
@@ -14,7 +14,6 @@
 
 pub mod account;
 pub mod acme;
-pub mod ca;
 pub mod certificate;
 pub mod check_renewal;
 pub mod cli;
@@ -25,7 +24,6 @@ pub mod csr;
 pub mod deploy;
 pub mod due;
 pub mod endpoint;
-pub mod generate_secrets;
 pub mod history;
 pub mod import;
 pub mod inspect;
@@ -41,10 +39,8 @@ pub mod revoke;
 pub mod rollback;
 pub mod roots;
 pub mod rotate;
-pub mod secrets;
 pub mod tls;
 mod tlv;
-pub mod validate;
 pub mod work;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Of `inspect`, `inventory`, `probe` and `convert`.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use maint_core::units::HumanDuration;
 /// Of `inventory`.
 #[derive(Debug, Args)]
 pub struct InventoryArgs {
-    /// Files, directories, or HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// Files, directories, or `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// File with the passphrase of keystores
     #[arg(long, value_name = "FILE")]
@@ -30,14 +31,14 @@ pub struct InspectArgs {
 /// Of `probe`.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// How long one connection may take
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: HumanDuration,
-    /// How many connections at once
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub jobs: usize,
+    /// How many endpoints at once, with one connection each
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub jobs: NonZeroUsize,
 }
 
 /// What `convert` can write.
