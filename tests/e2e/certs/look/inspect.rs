@@ -252,7 +252,8 @@ fn keystores_of_others_are_opened() {
     let dir = tempfile::tempdir().unwrap();
     sh(dir.path(), "umask 077; printf 'cryptography\\n' > 1; printf 'password\\n' > 2");
     let mut files: Vec<_> = std::fs::read_dir(&vectors).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|ending| ending == "p12"));
+    // One is encrypted with no passphrase at all, which is another thing than the empty one.
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "p12") && !path.ends_with("no-password.p12"));
     assert!(files.len() >= 20, "{files:?}");
     for path in &files {
         let path = path.to_str().unwrap();
