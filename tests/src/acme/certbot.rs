@@ -9,13 +9,16 @@ use crate::tool::clean;
 
 const PACKAGE: &str = "certbot==5.8.0";
 
+/// The package has no module that can be run by its name.
+const START: &str = "import sys; from certbot.main import main; sys.exit(main())";
+
 /// certbot, ready for arguments, with its files below `dir`. It trusts the authority in the file `ca` for its conversation
 /// with the server, and asks nothing.
 pub fn certbot(dir: &Path, ca: &Path) -> Result<Command> {
     let packages = packages()?;
     let mut command = Command::new("python3");
     clean(&mut command);
-    command.env("PYTHONPATH", packages).env("REQUESTS_CA_BUNDLE", ca).args(["-m", "certbot", "--non-interactive"]);
+    command.env("PYTHONPATH", packages).env("REQUESTS_CA_BUNDLE", ca).args(["-c", START, "--non-interactive"]);
     for (option, name) in [("--config-dir", "config"), ("--work-dir", "work"), ("--logs-dir", "logs")] {
         command.arg(option).arg(dir.join(name));
     }

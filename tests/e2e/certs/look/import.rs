@@ -23,6 +23,13 @@ const TREE: &str = "umask 077; mkdir -p le/live le/renewal le/archive; echo 'Thi
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -subj /CN=ca -out ca.pem 2>/dev/null
     one a.test 2; one a.test 3; one a.test 4; live a.test 3; one b.test 1; live b.test 1; chmod 0640 le/archive/a.test/privkey3.pem";
 
+/// A copy of all of it.
+fn copy(tree: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    sh(tree, &format!("cp -a . {}", dir.path().display()));
+    dir
+}
+
 /// Everything below a directory: files by content, links by target.
 fn state(dir: &Path) -> BTreeMap<PathBuf, String> {
     let listed = sh(
@@ -103,6 +110,8 @@ fn a_directory_is_taken_over_with_every_generation_and_its_paths_stay() {
 
 #[test]
 fn one_that_does_not_hold_stops_all_before_anything_is_touched() {
+    let tree = tempfile::tempdir().unwrap();
+    sh(tree.path(), TREE);
     for (damage, says) in [
         ("cp le/archive/b.test/privkey1.pem le/archive/a.test/privkey3.pem", "a.test: the private key of generation 3"),
         ("cp le/archive/b.test/privkey1.pem le/archive/a.test/privkey2.pem", "a.test: the private key of generation 2"),
@@ -128,9 +137,8 @@ fn one_that_does_not_hold_stops_all_before_anything_is_touched() {
         ),
         ("rm -r le/live", "no directory of certbot's"),
     ] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = copy(tree.path());
         let dir = dir.path();
-        sh(dir, TREE);
         sh(dir, damage);
         let before = state(dir);
         let output = done(dir, &["import", "certbot", "le"]);
@@ -142,6 +150,8 @@ fn one_that_does_not_hold_stops_all_before_anything_is_touched() {
 
 #[test]
 fn a_takeover_that_is_killed_anywhere_is_finished_by_the_next() {
+    let tree = tempfile::tempdir().unwrap();
+    sh(tree.path(), TREE);
     for point in [
         "generation-file:3",
         "generation-written:2",
@@ -154,9 +164,8 @@ fn a_takeover_that_is_killed_anywhere_is_finished_by_the_next() {
         "import-link:4",
         "import-link:5",
     ] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = copy(tree.path());
         let dir = dir.path();
-        sh(dir, TREE);
         let fingerprints = [holds(dir, "a.test"), holds(dir, "b.test")];
         let killed = run(cert_rotate(dir, &["import", "certbot", "le"]).env("MAINT_KILL_AT", point)).unwrap();
         assert_eq!(killed.code, 137, "{point}: {killed}");

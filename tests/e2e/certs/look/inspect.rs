@@ -51,7 +51,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("odd", "-algorithm ED25519", "", "nsComment=hello\n1.2.3.4.5=critical,ASN1:UTF8:what\nsubjectKeyIdentifier=hash"),
 ];
 
-/// `-----` what a script of openssl says, in our words.
+/// What a script with openssl says, without the line's end.
 fn said(dir: &Path, script: &str) -> String {
     sh(dir, script).trim().to_owned()
 }
@@ -66,9 +66,8 @@ fn made(dir: &Path, (name, key, sign, extensions): (&str, &str, &str, &str)) {
         dir,
         &format!(
             "openssl genpkey {key} -out {name}.key 2>/dev/null; openssl req -x509 -new -key {name}.key -config x.cnf {sign} \
-             -subj '/C=ES/O=Ours, and \"theirs\"/CN={name}' -set_serial 0x00{}{name_hex} -days 3650 -out {name}.pem",
-            "d4",
-            name_hex = name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>()
+             -subj '/C=ES/O=Ours, and \"theirs\"/CN={name}' -set_serial 0x00d4$(printf {name} | od -An -tx1 | tr -d ' ') \
+             -days 3650 -out {name}.pem"
         ),
     );
 }
