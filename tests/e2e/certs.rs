@@ -3,4 +3,5 @@
 mod acme;
 mod deploy;
 mod faults;
+mod look;
 mod probe;

@@ -25,6 +25,7 @@ mod error;
 mod nginx;
 mod pgbouncer;
 mod pki;
+pub mod pkits;
 mod port;
 mod postgres;
 mod proxy;

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 
 pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeArgs};
-pub use deploy::{HistoryArgs, RollbackArgs, RotateArgs};
-pub use look::{InspectArgs, InventoryArgs, ProbeArgs};
+pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
+pub use look::{ConvertArgs, ConvertTo, InspectArgs, InventoryArgs, ProbeArgs};
 
 /// Certificates and keys, rotated with proof that they are served.
 #[derive(Debug, Parser)]
@@ -62,6 +62,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// What servers show: chain, protocol, cipher; hundreds at once
     Probe(ProbeArgs),
+    /// Between PEM, DER and PKCS #12; from JKS
+    Convert(ConvertArgs),
     /// The account at an ACME authority
     Account {
         /// What to do with it.
@@ -70,6 +72,12 @@ pub enum Command {
     },
     /// Revoke a certificate at its ACME authority
     Revoke(RevokeArgs),
+    /// Take over certificates from another program
+    Import {
+        /// From which.
+        #[command(subcommand)]
+        action: ImportAction,
+    },
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),

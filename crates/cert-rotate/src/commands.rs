@@ -14,12 +14,14 @@ use crate::cli::{Cli, Command};
 use crate::config::SECTION;
 use crate::work::Work;
 use crate::{
-    TOOL, account, check_renewal, history, inspect, inventory, letsencrypt_renewal, probe, revoke, rollback, rotate,
+    TOOL, account, check_renewal, convert, history, import, inspect, inventory, letsencrypt_renewal, probe, revoke,
+    rollback, rotate,
 };
 
 const STEP_COLUMNS: &[&str] = &["generation", "not_after", "duration_seconds"];
 const DUE_COLUMNS: &[&str] = &["remaining_seconds", "not_after", "renew_at"];
 const CERT_COLUMNS: &[&str] = &["subject", "not_after", "key"];
+const FILE_COLUMNS: &[&str] = &["format", "mode"];
 const SEEN_COLUMNS: &[&str] = &["protocol", "subject", "not_after"];
 
 impl Command {
@@ -34,6 +36,8 @@ impl Command {
             Command::Inventory(_) => ("inventory", CERT_COLUMNS),
             Command::Inspect(_) => ("inspect", CERT_COLUMNS),
             Command::Probe(_) => ("probe", SEEN_COLUMNS),
+            Command::Convert(_) => ("convert", FILE_COLUMNS),
+            Command::Import { .. } => ("import", STEP_COLUMNS),
             Command::Account { .. } => ("account", STEP_COLUMNS),
             Command::Revoke(_) => ("revoke", STEP_COLUMNS),
             Command::Common(_) => ("", &[]),
@@ -81,6 +85,8 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Inventory(args) => inventory::run(args, work),
         Command::Inspect(args) => inspect::run(args, work),
         Command::Probe(args) => probe::run(args, work),
+        Command::Convert(args) => convert::run(args, work),
+        Command::Import { action } => import::run(action, work),
         Command::Account { action } => account::run(action, work),
         Command::Revoke(args) => revoke::run(args, work),
         // Never comes here: see `run`.

@@ -1,6 +1,8 @@
 //! Of `rotate`, `rollback`, `history` and `import`.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use maint_core::cli::ChangeArgs;
 
 /// Of `rotate`.
@@ -33,4 +35,17 @@ pub struct RollbackArgs {
 pub struct HistoryArgs {
     /// Certificates, by their names; all when none is named
     pub names: Vec<String>,
+}
+
+/// Of `import`.
+#[derive(Debug, Subcommand)]
+pub enum ImportAction {
+    /// Take over the certificates of a certbot directory; its live/ paths stay valid
+    Certbot {
+        /// certbot's directory, as /etc/letsencrypt
+        directory: PathBuf,
+        /// Guards.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
 }

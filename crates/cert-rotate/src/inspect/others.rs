@@ -6,6 +6,7 @@ use maint_core::status::Status;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509CertificationRequest};
 use x509_parser::revocation_list::RevokedCertificate;
 use x509_parser::time::ASN1Time;
+use x509_parser::x509::ReasonCode;
 
 use super::extensions;
 use crate::certificate::{general_name, hex, public_key_kind, sha256};
@@ -78,8 +79,22 @@ fn revoked(one: &RevokedCertificate<'_>) -> serde_json::Value {
     serde_json::json!({
         "serial": hex(one.raw_serial()),
         "revoked": time(one.revocation_date).map(|at| at.to_string()),
-        "reason": one.reason_code().map(|(_, reason)| reason.to_string()),
+        "reason": one.reason_code().map(|(_, reason)| reason_name(reason)),
     })
+}
+
+/// As RFC 5280, 5.3.1, writes it.
+fn reason_name(reason: ReasonCode) -> String {
+    match reason {
+        ReasonCode::AACompromise => "aACompromise".to_owned(),
+        ReasonCode::CACompromise => "cACompromise".to_owned(),
+        ReasonCode::RemoveFromCRL => "removeFromCRL".to_owned(),
+        other => {
+            let name = other.to_string();
+            let mut chars = name.chars();
+            chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
+        }
+    }
 }
 
 fn time(at: ASN1Time) -> Option<Timestamp> {

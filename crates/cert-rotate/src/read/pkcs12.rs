@@ -4,6 +4,7 @@ use maint_core::secret::Secret;
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error;
 use rustls::pki_types::PrivateKeyDer;
+use zeroize::Zeroizing;
 
 use super::{Entry, Read, der};
 use crate::tlv::{self, INTEGER, SEQUENCE};
@@ -17,10 +18,35 @@ pub(super) fn looks_like(content: &[u8]) -> bool {
     version && content.and_then(|info| tlv::first(info.content)).is_some_and(|(kind, _)| kind.tag == tlv::OID)
 }
 
+/// "No passphrase" is two things: the empty text, which ends in two bytes of zero when it is hashed, and nothing at all. Of the
+/// latter the library knows nothing; without its digest at the end, which then protects nobody, such a store can be read.
+fn open(store: &[u8], passphrase: &str) -> Result<Pkcs12Archive, Error> {
+    let opened = Pkcs12Archive::from_pkcs12(store, passphrase);
+    match (&opened, without_digest(store)) {
+        (Err(Error::MacError(_)), Some(open)) if passphrase.is_empty() => {
+            Pkcs12Archive::from_pkcs12(&open, passphrase).or(opened)
+        }
+        _ => opened,
+    }
+}
+
+/// The version and the content, without the MacData after them.
+fn without_digest(store: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (whole, _) = tlv::first(store)?;
+    let mut values = tlv::all(whole.content);
+    let (version, content) = (values.next()?.whole, values.next()?.whole);
+    let start = tlv::header(SEQUENCE, version.len() + content.len());
+    let mut open = Zeroizing::new(Vec::with_capacity(start.len() + version.len() + content.len()));
+    for part in [&start, version, content] {
+        open.extend_from_slice(part);
+    }
+    Some(open)
+}
+
 /// Adds what is in a store. Without a passphrase the empty one is tried, which many trust stores have.
 pub(super) fn add(read: &mut Read, content: &[u8], passphrase: Option<&Secret>) {
     let whole = tlv::first(content).map_or(content, |(value, _)| value.whole);
-    let archive = match Pkcs12Archive::from_pkcs12(whole, passphrase.map_or("", Secret::expose)) {
+    let archive = match open(whole, passphrase.map_or("", Secret::expose)) {
         Ok(archive) => archive,
         Err(Error::MacError(_) | Error::Pkcs5Error(_) | Error::UnpadError) => {
             read.locked = true;
