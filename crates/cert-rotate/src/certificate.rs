@@ -119,8 +119,10 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(CertificateError::Trailing(rest.len()));
         }
+        // "Never" is the last second of the year 9999 (RFC 5280, 4.1.2.5), hours after the last timestamp.
         let moment = |time: &x509_parser::time::ASN1Time| {
-            Timestamp::from_second(time.timestamp())
+            let seconds = time.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+            Timestamp::from_second(seconds)
                 .map_err(|error| CertificateError::NotACertificate(format!("a time of validity: {error}")))
         };
         let names = match parsed.subject_alternative_name() {
@@ -207,7 +209,7 @@ impl Certificate {
 
     /// Whether it is valid at that time.
     pub fn is_valid_at(&self, at: Timestamp) -> bool {
-        self.not_before <= at && at < self.not_after + jiff::SignedDuration::from_secs(1)
+        self.not_before <= at && at.as_second() <= self.not_after.as_second()
     }
 
     /// What it is called in messages: its first name, or its subject.
