@@ -54,6 +54,10 @@ pub(super) fn check(known: &Known<'_>, path: &[usize], rule: &Rule, effort: &mut
             }
         }
     }
+    // What was left out could have been wrong.
+    if effort.exhausted && problems.is_empty() {
+        problems.push(Problem::new("too-much-work", "there is more to check than can be checked", 0));
+    }
     problems
 }
 

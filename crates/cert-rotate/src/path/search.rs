@@ -24,6 +24,8 @@ pub(super) struct Effort {
     steps: usize,
     signatures: usize,
     paths: usize,
+    /// Looks at a revocation list, and at the parts of it.
+    looks: usize,
     /// Comparisons of a name with a constraint. Others that bound it (Go, webpki) chose the same.
     pub(super) comparisons: usize,
     /// Something was left undone for want of budget.
@@ -33,12 +35,19 @@ pub(super) struct Effort {
 
 impl Effort {
     pub(super) fn new() -> Self {
-        let (steps, signatures, paths, comparisons) = (20_000, 512, 256, 250_000);
-        Effort { steps, signatures, paths, comparisons, exhausted: false, signed: HashMap::new() }
+        let (steps, signatures, paths, looks, comparisons) = (20_000, 512, 256, 4_000_000, 250_000);
+        Effort { steps, signatures, paths, looks, comparisons, exhausted: false, signed: HashMap::new() }
     }
 
     fn step(&mut self) -> bool {
         spend(&mut self.steps, &mut self.exhausted)
+    }
+
+    /// Takes the cost of a look at a list; false when nothing is left.
+    pub(super) fn look(&mut self, cost: usize) -> bool {
+        self.exhausted |= self.looks < cost;
+        self.looks = self.looks.saturating_sub(cost);
+        !self.exhausted
     }
 }
 
@@ -61,6 +70,8 @@ pub(super) struct Known<'a> {
     pub(super) question: &'a Question<'a>,
     pub(super) facts: Vec<Facts<'a>>,
     pub(super) lists: Vec<List<'a>>,
+    /// Certificates that validation cannot read: whose, and why.
+    unreadable: Vec<(String, String)>,
     roots: Vec<bool>,
     by_subject: HashMap<Vec<Vec<u8>>, Vec<usize>>,
 }
@@ -81,16 +92,26 @@ impl<'a> Known<'a> {
     /// nothing.
     pub(super) fn read(question: &'a Question<'a>) -> Result<Self, Malformed> {
         let leaf = Facts::read(question.leaf)?;
-        let mut known =
-            Known { question, facts: Vec::new(), lists: Vec::new(), roots: Vec::new(), by_subject: HashMap::new() };
+        let mut known = Known {
+            question,
+            facts: Vec::new(),
+            lists: Vec::new(),
+            unreadable: Vec::new(),
+            roots: Vec::new(),
+            by_subject: HashMap::new(),
+        };
         let mut seen = std::collections::HashSet::new();
         let is_root = question.roots.iter().any(|root| root.sha256() == question.leaf.sha256());
         seen.insert(question.leaf.sha256());
         known.add(leaf, is_root);
         for (certificates, is_root) in [(question.roots, true), (question.intermediates, false)] {
             for certificate in certificates {
-                if seen.insert(certificate.sha256()) && let Ok(facts) = Facts::read(certificate) {
-                    known.add(facts, is_root);
+                if !seen.insert(certificate.sha256()) {
+                    continue;
+                }
+                match Facts::read(certificate) {
+                    Ok(facts) => known.add(facts, is_root),
+                    Err(Malformed(why)) => known.unreadable.push((certificate.subject.clone(), why)),
                 }
             }
         }
@@ -198,14 +219,13 @@ impl<'a> Known<'a> {
         let mut tried = false;
         for number in self.named(&facts.issuer, wanted) {
             let Some(candidate) = self.facts.get(number) else { continue };
-            let is_there =
-                |known: &usize| self.facts.get(*known).is_some_and(|known| known.is_same_entity(candidate));
+            let is_there = |known: &usize| self.facts.get(*known).is_some_and(|known| known.is_same_entity(candidate));
             // The same authority twice makes a path longer, never better.
-            if path.contains(&number) || (!self.is_root(number) && path.iter().any(is_there)) {
-                continue;
-            }
             if !effort.step() {
                 return false;
+            }
+            if path.contains(&number) || (!self.is_root(number) && path.iter().any(is_there)) {
+                continue;
             }
             if !desperate && !self.is_plausible(candidate) {
                 best.passed_over = true;
@@ -235,11 +255,14 @@ impl<'a> Known<'a> {
             }
         }
         if !tried {
-            let problem = if facts.is_self_issued() {
+            let issuer = &facts.certificate.issuer;
+            let unreadable = self.unreadable.iter().find(|(subject, _)| subject == issuer);
+            let problem = if let Some((subject, why)) = unreadable {
+                Problem::new("malformed", format!("{subject}: {why}"), depth + 1)
+            } else if facts.is_self_issued() {
                 let message = format!("{} is its own issuer, and is not trusted", title(facts));
                 Problem::new("untrusted-root", message, depth)
             } else {
-                let issuer = &facts.certificate.issuer;
                 let message = format!("no certificate of {issuer} is at hand, which issued {}", title(facts));
                 Problem::new("unknown-issuer", message, depth)
             };
