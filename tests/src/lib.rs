@@ -9,7 +9,7 @@
 //!   stays connected and holds its locks;
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
-//! - [`S3Server`] is object storage, with or without TLS;
+//! - [`S3Server`] is object storage, with or without TLS; [`pkits`] are certificates made to test validators;
 //! - [`Site`] is a server that is backed up, with its repository; a [`SmallDisk`] is there to be filled;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
@@ -20,6 +20,7 @@ mod account;
 mod client;
 mod error;
 mod pgbouncer;
+pub mod pkits;
 mod port;
 mod postgres;
 mod proxy;
