@@ -18,6 +18,9 @@ use super::{Problem, Purpose, Question, Revocation};
 /// The longest path: real ones have two to five certificates, those of cross-certified states eight.
 const LENGTH: usize = 16;
 
+/// The distance of what no root is above.
+const FAR: usize = usize::MAX;
+
 /// What is left to spend on one question.
 #[derive(Debug)]
 pub(super) struct Effort {
@@ -72,7 +75,8 @@ pub(super) struct Known<'a> {
     pub(super) lists: Vec<List<'a>>,
     /// Certificates that validation cannot read: whose, and why.
     unreadable: Vec<(String, String)>,
-    roots: Vec<bool>,
+    /// How many certificates away a root is, going by names alone; roots are at 0, and `FAR` is out of reach.
+    distances: Vec<usize>,
     by_subject: HashMap<Vec<Vec<u8>>, Vec<usize>>,
 }
 
@@ -97,7 +101,7 @@ impl<'a> Known<'a> {
             facts: Vec::new(),
             lists: Vec::new(),
             unreadable: Vec::new(),
-            roots: Vec::new(),
+            distances: Vec::new(),
             by_subject: HashMap::new(),
         };
         let mut seen = std::collections::HashSet::new();
@@ -115,6 +119,7 @@ impl<'a> Known<'a> {
                 }
             }
         }
+        known.measure();
         if question.revocation != Revocation::Ignore {
             known.lists = question.crls.iter().filter_map(|crl| List::read(crl.der()).ok()).collect();
         }
@@ -125,19 +130,50 @@ impl<'a> Known<'a> {
         let number = self.facts.len();
         self.by_subject.entry(facts.subject.key().to_vec()).or_default().push(number);
         self.facts.push(facts);
-        self.roots.push(is_root);
+        self.distances.push(if is_root { 0 } else { FAR });
+    }
+
+    /// Finds the distances, from the roots outwards.
+    fn measure(&mut self) {
+        let mut by_issuer: HashMap<&[Vec<u8>], Vec<usize>> = HashMap::new();
+        for (number, facts) in self.facts.iter().enumerate() {
+            by_issuer.entry(facts.issuer.key()).or_default().push(number);
+        }
+        let mut ring: Vec<usize> = (0..self.facts.len()).filter(|&number| self.is_root(number)).collect();
+        let mut distances = self.distances.clone();
+        for distance in 1.. {
+            let mut next = Vec::new();
+            for subject in ring.iter().filter_map(|&number| self.facts.get(number)).map(|facts| facts.subject.key()) {
+                // Each name needs to be reached only once.
+                for number in by_issuer.remove(subject).unwrap_or_default() {
+                    if let Some(known) = distances.get_mut(number).filter(|known| **known == FAR) {
+                        *known = distance;
+                        next.push(number);
+                    }
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+            ring = next;
+        }
+        self.distances = distances;
+    }
+
+    fn distance(&self, number: usize) -> usize {
+        self.distances.get(number).copied().unwrap_or(FAR)
     }
 
     pub(super) fn is_root(&self, number: usize) -> bool {
-        self.roots.get(number).copied().unwrap_or(false)
+        self.distance(number) == 0
     }
 
-    /// Certificates of this subject; those with the wanted key identifier first, then roots.
+    /// Certificates of this subject; those with the wanted key identifier first, then the nearest to a root.
     pub(super) fn named(&self, subject: &Name, key: Option<&[u8]>) -> Vec<usize> {
         let mut found = self.by_subject.get(subject.key()).cloned().unwrap_or_default();
         found.sort_by_key(|&number| {
             let id = self.facts.get(number).and_then(|facts| facts.extensions.subject_key);
-            (key.is_some() && id.is_some() && key != id, !self.is_root(number))
+            (key.is_some() && id.is_some() && key != id, self.distance(number))
         });
         found
     }
@@ -185,6 +221,9 @@ impl<'a> Known<'a> {
             let message = "more certificates were handed over than can be tried; hand over only those of the chain";
             best.problems.push(Problem::new("too-much-work", message, 0));
         }
+        if best.problems.is_empty() {
+            best.problems.push(Problem::new("untrusted-root", "no path leads to the root that it must", 0));
+        }
         Err(best.problems)
     }
 
@@ -213,6 +252,8 @@ impl<'a> Known<'a> {
             return false;
         }
         if path.len() >= LENGTH {
+            let message = format!("more than {LENGTH} certificates are no path that anybody needs");
+            best.offer((false, depth, 0), vec![Problem::new("path-too-long", message, depth)]);
             return false;
         }
         let wanted = facts.extensions.authority_key.and_then(|key| key.id);
@@ -227,7 +268,7 @@ impl<'a> Known<'a> {
             if path.contains(&number) || (!self.is_root(number) && path.iter().any(is_there)) {
                 continue;
             }
-            if !desperate && !self.is_plausible(candidate) {
+            if !desperate && (self.distance(number) == FAR || !self.is_plausible(candidate)) {
                 best.passed_over = true;
                 continue;
             }
