@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Certificate, SanName};
 use crate::cli::Purpose;
-use crate::path::{Crl, Question, Revocation, covers, form, judge};
+use crate::path::{Crl, Problem, Question, Revocation, covers, form, judge};
 use crate::work::Work;
 
 #[derive(Deserialize)]
@@ -177,7 +177,7 @@ fn verdict(case: &Case<'_>, reader: &mut Reader, now: Timestamp) -> Result<Optio
         Question { leaf: &leaf, intermediates: &intermediates, roots: &roots, crls: &crls, at, purpose, revocation };
     let path = match judge(&question) {
         Ok(path) => path,
-        Err(problems) => return Ok(problems.first().map(|problem| format!("{}: {}", problem.code, problem.message))),
+        Err(problems) => return Ok(Some(told(&problems))),
     };
     if let Some(limit) = case.max_chain_depth
         && path.len().saturating_sub(2) > limit
@@ -191,8 +191,14 @@ fn verdict(case: &Case<'_>, reader: &mut Reader, now: Timestamp) -> Result<Optio
     if case.features.iter().any(|feature| feature == PATH_ONLY) {
         return Ok(None);
     }
-    let complaint = form::complaints(&path).into_iter().next();
-    Ok(complaint.map(|problem| format!("{}: {}", problem.code, problem.message)))
+    let complaints = form::complaints(&path);
+    Ok((!complaints.is_empty()).then(|| told(&complaints)))
+}
+
+/// Problems, one a line.
+fn told(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(|one| format!("{}: {}", one.code, one.message)).collect();
+    lines.join("\n")
 }
 
 /// A feature of our own: judge the path, and not its certificates' form.

@@ -78,7 +78,7 @@ fn case(id: &str, leaf: &str, trusted: &[&str], between: &[String], crls: &[Stri
 }
 
 /// Runs the cases, and returns for each the verdict and what was said about it.
-fn answers(cases: Vec<Value>) -> (Output, BTreeMap<String, (String, String)>) {
+fn answers(cases: &[Value]) -> (Output, BTreeMap<String, (String, String)>) {
     let directory = tempfile::tempdir().unwrap();
     let suite = directory.path().join("suite.json");
     let expected = cases.len();
@@ -123,7 +123,7 @@ fn pkits_is_answered_right_but_for_dsa() {
         .collect();
     assert_eq!(cases.len(), 203);
 
-    let (_, all) = answers(cases);
+    let (_, all) = answers(&cases);
     let wrong: Vec<&str> = all
         .iter()
         .filter(|(name, (verdict, _))| (verdict == "SUCCESS") != name.starts_with("Valid"))
@@ -152,20 +152,22 @@ fn odd_certificates_and_lists_are_answered_too() {
         let text =
             if bytes.starts_with(b"-----") { String::from_utf8_lossy(&bytes).into_owned() } else { pem(label, &bytes) };
         let id = path.file_name().unwrap().to_string_lossy().into_owned();
-        cases.push(match is_list {
-            true => case(&id, &good, &[&good], &[], &[text]),
-            false => case(&id, &text, &[&text], &[], &[]),
+        cases.push(if is_list {
+            case(&id, &good, &[&good], &[], &[text])
+        } else {
+            case(&id, &text, &[&text], &[], &[])
         });
     }
     assert!(cases.len() > 100, "another suite than expected");
-    let (said, all) = answers(cases);
+    let (said, all) = answers(&cases);
     assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
     for (name, why) in [
         ("two_basic_constraints.pem", "duplicate-extension"),
         ("unsupported_extension_critical.pem", "unknown-critical-extension"),
         ("mismatch_inner_outer_sig_algorithm.der", "malformed"),
-        ("cp_invalid.pem", "malformed"),
+        ("inhibit_any_policy_negative.pem", "malformed"),
+        ("invalid_version.pem", "malformed"),
     ] {
-        assert!(all[name].1.starts_with(why), "{name}: {:?}", all[name]);
+        assert!(all[name].1.lines().any(|line| line.starts_with(why)), "{name}: {:?}", all[name]);
     }
 }

@@ -182,7 +182,7 @@ fn shown(name: &GeneralName<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn dns<'a>(text: &'a str) -> GeneralName<'a> {
+    fn dns(text: &str) -> GeneralName<'_> {
         GeneralName::Dns(text)
     }
 
