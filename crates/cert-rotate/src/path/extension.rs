@@ -75,6 +75,7 @@ pub(super) struct Extensions<'a> {
     pub(super) basic: Option<Basic>,
     pub(super) key_usage: Option<u16>,
     pub(super) purposes: Option<Vec<&'a [u8]>>,
+    pub(super) purposes_are_critical: bool,
     /// subjectAltName, and whether it is critical.
     pub(super) names: Option<(Vec<GeneralName<'a>>, bool)>,
     pub(super) constraints: Option<Constraints<'a>>,
@@ -131,7 +132,10 @@ impl<'a> Extensions<'a> {
                 der.end()?;
                 self.always_critical(critical, "policyConstraints");
             }
-            [0x55, 0x1d, 0x25] => self.purposes = Some(identifiers(only(value, SEQUENCE)?)?),
+            [0x55, 0x1d, 0x25] => {
+                self.purposes = Some(identifiers(only(value, SEQUENCE)?)?);
+                self.purposes_are_critical = critical;
+            }
             [0x55, 0x1d, 0x36] => {
                 self.inhibit_any = Some(count(only(value, INTEGER)?)?);
                 self.always_critical(critical, "inhibitAnyPolicy");

@@ -15,6 +15,15 @@ use crate::certificate::{Certificate, PublicKeyKind};
 /// Object identifier of anyExtendedKeyUsage.
 const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 
+/// Object identifier of id-kp-serverAuth.
+const SERVER: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+/// Object identifier of id-kp-clientAuth.
+const CLIENT: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+/// What those of PKIX begin with.
+const PKIX_PURPOSES: [u8; 7] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03];
+/// What signs precertificates (RFC 6962, 3.1).
+const PRECERTIFICATE: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x04];
+
 /// The longest serial number, in octets (RFC 5280, 4.1.2.2).
 const SERIAL: usize = 20;
 
@@ -94,7 +103,11 @@ fn authority(facts: &Facts<'_>) -> Vec<Told> {
 
 fn subscriber(facts: &Facts<'_>) -> Vec<Told> {
     let extensions = &facts.extensions;
-    let any = extensions.purposes.as_ref().is_some_and(|all| all.contains(&ANY_PURPOSE));
+    let purposes = extensions.purposes.as_deref().unwrap_or_default();
+    let is_foreign = |purpose: &&[u8]| ![SERVER, CLIENT, ANY_PURPOSE].contains(purpose);
+    // Of other purposes beside that of a server, the Requirements name those of PKIX and that of precertificates.
+    let is_named = |purpose: &&[u8]| purpose.starts_with(&PKIX_PURPOSES) || *purpose == PRECERTIFICATE;
+    let mixed = purposes.contains(&SERVER) && purposes.iter().any(|one| is_foreign(one) && is_named(one));
     let critical = extensions.names.as_ref().map(|(_, critical)| *critical);
     let public = extensions.san().iter().find_map(|name| match name {
         GeneralName::Dns(name) => is_public_wildcard(name).then_some(*name),
@@ -109,7 +122,10 @@ fn subscriber(facts: &Facts<'_>) -> Vec<Told> {
             "has no subject, and its subjectAltName is not critical (RFC 5280, 4.2.1.6)";
         !facts.subject.is_empty() && critical == Some(true) => "criticality",
             "has a subject, and its subjectAltName is critical (BR 7.1.2.7.12)";
-        any => "any-purpose", "is for any purpose (BR 7.1.2.7.10)";
+        purposes.contains(&ANY_PURPOSE) => "any-purpose", "is for any purpose (BR 7.1.2.7.10)";
+        mixed => "mixed-purposes", "is for servers and for something else (BR 7.1.2.7.10)";
+        purposes.contains(&SERVER) && extensions.purposes_are_critical => "criticality",
+            "its extended key usage is critical (BR 7.1.2.7.6)";
         extensions.key_usage == Some(0) => "no-key-usage", "its key may be used for nothing (RFC 5280, 4.2.1.3)";
         public.is_some() => "public-wildcard",
             format!("{} is for everybody's names (BR 3.2.2.6)", public.unwrap_or_default());

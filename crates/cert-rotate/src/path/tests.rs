@@ -352,6 +352,9 @@ fn form_is_complained_of_apart() {
     };
     assert_eq!(path(public), ["public-wildcard"]);
     assert_eq!(path(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]), ["any-purpose"]);
+    use ExtendedKeyUsagePurpose::{ClientAuth, CodeSigning, ServerAuth};
+    assert_eq!(path(|params| params.extended_key_usages = vec![ServerAuth, ClientAuth]), GOOD);
+    assert_eq!(path(|params| params.extended_key_usages = vec![ServerAuth, CodeSigning]), ["mixed-purposes"]);
     assert_eq!(
         path(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature]),
         ["inconsistent-authority"]
