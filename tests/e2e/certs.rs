@@ -4,4 +4,5 @@ mod acme;
 mod deploy;
 mod faults;
 mod look;
+mod pkits;
 mod probe;
