@@ -17,7 +17,7 @@ pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeAr
 pub use ca::CaAction;
 pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
 pub use look::{ConvertArgs, InspectArgs, InventoryArgs, ProbeArgs};
-pub use secrets::{GenerateSecretsArgs, SecretsAction};
+pub use secrets::{GenerateSecretsArgs, RotateSecretsArgs, SecretsAction};
 pub use validate::ValidateArgs;
 
 /// Certificates, keys and secrets, rotated with proof that they are served.
