@@ -20,7 +20,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Who uses a secret.
-#[derive(Debug)]
 pub struct Consumer<'a> {
     name: &'a str,
     secret: &'a SecretSpec,

@@ -16,7 +16,6 @@ use postgres::Postgres;
 use redis::Redis;
 
 /// The server of a secret.
-#[derive(Debug)]
 pub enum Server<'a> {
     /// There is none: only the readers of the destinations have to learn.
     Nobody,

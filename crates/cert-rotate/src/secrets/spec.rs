@@ -253,7 +253,7 @@ impl Spec {
     /// # Errors
     /// Somebody else could have written it, or it does not hold; the message names file and key.
     pub fn load(path: &Path) -> Result<Self, Failure> {
-        let shown = path.display();
+        let shown = path.display().to_string();
         let path = std::fs::canonicalize(path)
             .map_err(|error| Failure::usage(format!("cannot read the specification {shown}: {error}")))?;
         trusted(&path)?;
@@ -261,7 +261,7 @@ impl Spec {
         if tables.is_empty() {
             return Err(Failure::usage(format!("{shown}: no secret is described")).hint("write a table [secrets.NAME]"));
         }
-        let refuse = |name: &str, why: String| Failure::usage(format!("{}: [secrets.{name}] {why}", path.display()));
+        let refuse = |name: &str, why: String| Failure::usage(format!("{shown}: [secrets.{name}] {why}"));
         let mut secrets = BTreeMap::new();
         for (name, table) in tables {
             if !crate::config::is_plain(&name) {

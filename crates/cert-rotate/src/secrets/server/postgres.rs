@@ -16,7 +16,6 @@ use crate::work::Work;
 const APPLICATION: &str = "cert-rotate secrets";
 
 /// The role, and how it is reached.
-#[derive(Debug)]
 pub struct Postgres<'a> {
     pub(super) spec: &'a PostgresSpec,
     pub(super) work: &'a Work<'a>,

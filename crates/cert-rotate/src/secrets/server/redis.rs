@@ -21,7 +21,6 @@ use crate::work::Work;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The user, and where it is.
-#[derive(Debug)]
 pub struct Redis<'a> {
     pub(super) spec: &'a RedisSpec,
     pub(super) work: &'a Work<'a>,
