@@ -121,9 +121,10 @@ fn one(
     place::commit(stage(secret, &seen.missing, &value, user.as_deref())?)?;
     let after = inspect(secret)?;
     let whole = after.missing.is_empty() && after.conflicts.is_empty() && after.value.as_ref() == Some(&value);
-    let (status, message) = match whole {
-        true => (Status::Ok, message),
-        false => (Status::Ineffective, format!("{message}: written, but it does not show")),
+    let (status, message) = if whole {
+        (Status::Ok, message)
+    } else {
+        (Status::Ineffective, format!("{message}: written, but it does not show"))
     };
     Ok(shown(Record::new(Kind::Step, name, status, message), &value))
 }

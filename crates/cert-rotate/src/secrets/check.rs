@@ -152,12 +152,11 @@ fn rotating(secret: &SecretSpec, store: &Store, now: Timestamp) -> Option<Proble
     if !store.is_rotating() {
         return None;
     }
-    if let Apply::Jwt { overlap } = secret.apply {
-        if let Ok(Some(rotation)) = store.rotation::<jwt::Rotation>() {
-            return (rotation.next_at(overlap) <= now).then(|| {
-                warning("rotating", "the next step of its rotation is due: run `cert-rotate secrets rotate`")
-            });
-        }
+    if let Apply::Jwt { overlap } = secret.apply
+        && let Ok(Some(rotation)) = store.rotation::<jwt::Rotation>()
+    {
+        return (rotation.next_at(overlap) <= now)
+            .then(|| warning("rotating", "the next step of its rotation is due: run `cert-rotate secrets rotate`"));
     }
     Some(warning("rotating", "a rotation of it was begun and not ended: run `cert-rotate secrets rotate`"))
 }
@@ -283,15 +282,16 @@ mod tests {
     }
 
     fn codes(problems: impl IntoIterator<Item = Problem>) -> String {
-        problems.into_iter().map(|problem| format!("{}:{} ", problem.code, problem.status)).collect()
+        let each = problems.into_iter().map(|problem| format!("{}:{}", problem.code, problem.status));
+        each.collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn weakness_is_told_from_strength() {
         let hex = secret(Recipe::Hex(16));
         let judge = |text: &str, made_here| codes(strong(&hex, &value::Value::of(text.as_bytes()), made_here));
-        assert_eq!(judge("changeme", false), "malformed:warning placeholder:critical ");
-        assert_eq!(judge("00000000000000000000000000000000", false), "weak:critical ");
+        assert_eq!(judge("changeme", false), "malformed:warning placeholder:critical");
+        assert_eq!(judge("00000000000000000000000000000000", false), "weak:critical");
         assert_eq!(judge("6f1d0a9b83c24e7f5d9a1b3c8e2f4d60", true), "");
     }
 
@@ -300,8 +300,8 @@ mod tests {
         let secret = secret(Recipe::Uuid);
         let judge = |seconds| codes(too_old(&secret, Some(Age { seconds, from: "note" })));
         assert_eq!(judge(86_400.0), "");
-        assert_eq!(judge(86_401.0), "too-old:warning ");
-        assert_eq!(judge(200_000.0), "too-old:critical ");
+        assert_eq!(judge(86_401.0), "too-old:warning");
+        assert_eq!(judge(200_000.0), "too-old:critical");
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub enum EnvError {
         /// Counted from 1.
         line: usize,
     },
+    /// A quote before it is not closed.
+    #[error("a quote before {key} is not closed, so that the line for it would be read as something else; close it")]
+    Unclosed {
+        /// The variable.
+        key: String,
+    },
     /// No quoting fits everywhere.
     #[error("the value has a quote, a backslash or a control character, which not every program reads alike")]
     Unwritable,
@@ -71,7 +77,7 @@ pub fn get(text: &[u8], key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, EnvErro
 /// The text with a variable set: where it is, or in a line at the end. Everything else is the same, byte for byte.
 ///
 /// # Errors
-/// The value cannot be written so that every program reads it alike.
+/// The value cannot be written so that every program reads it alike, or what is before it would change its meaning.
 pub fn set(text: &[u8], key: &str, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvError> {
     let quoted = quote(value)?;
     let mut out = Zeroizing::new(Vec::with_capacity(text.len() + key.len() + quoted.len() + 4));
@@ -92,7 +98,12 @@ pub fn set(text: &[u8], key: &str, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, E
         out.extend_from_slice(&quoted);
         out.extend_from_slice(end);
     }
-    Ok(out)
+    let read = get(&out, key)?;
+    if read.is_some_and(|read| read.as_slice() == value) {
+        Ok(out)
+    } else {
+        Err(EnvError::Unclosed { key: key.to_owned() })
+    }
 }
 
 fn quote(value: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvError> {
@@ -173,18 +184,18 @@ fn entry(text: &[u8], start: usize) -> Option<Entry> {
         return None;
     }
     let from = skip(text, sign + 1, blank);
-    if let Some(quote @ (b'\'' | b'"')) = text.get(from).copied() {
-        if let Some(end) = closing(text, from + 1, quote) {
-            let after = text.get(end);
-            let alone = after.is_none_or(|byte| byte.is_ascii_whitespace());
-            let quoting = match quote {
-                _ if !alone => Quoting::Odd,
-                b'\'' => Quoting::Single,
-                _ => Quoting::Double,
-            };
-            let end = if alone { end } else { trimmed(text, from, line_end(text, end)) };
-            return Some(Entry { key, value: from..end, quoting });
-        }
+    if let Some(quote @ (b'\'' | b'"')) = text.get(from).copied()
+        && let Some(end) = closing(text, from + 1, quote)
+    {
+        let after = text.get(end);
+        let alone = after.is_none_or(u8::is_ascii_whitespace);
+        let quoting = match quote {
+            _ if !alone => Quoting::Odd,
+            b'\'' => Quoting::Single,
+            _ => Quoting::Double,
+        };
+        let end = if alone { end } else { trimmed(text, from, line_end(text, end)) };
+        return Some(Entry { key, value: from..end, quoting });
     }
     let line = line_end(text, from);
     let whole = text.get(from..line).unwrap_or_default();
@@ -278,6 +289,7 @@ mod tests {
     fn what_cannot_be_understood_is_refused_by_name() {
         assert_eq!(get(b"A=1\nB=2\nA=2\n", "A"), Err(EnvError::Twice { key: "A".into(), line: 3 }));
         assert_eq!(read("A=1\nA='1'\n", "A").as_deref(), Some("1"));
+        assert_eq!(set(b"B='x\n", "A", b"$").unwrap_err(), EnvError::Unclosed { key: "A".into() });
         for text in ["A='x'y\n", "A=x'y'\n", "A=\"x\n"] {
             assert_eq!(get(text.as_bytes(), "A"), Err(EnvError::Odd { key: "A".into(), line: 1 }), "{text}");
         }
@@ -286,17 +298,17 @@ mod tests {
     #[test]
     fn no_bytes_make_it_fall() {
         let mut seed = 7_u32;
+        let mut written = 0;
         for _ in 0..20_000 {
             let mut text = Vec::new();
             for _ in 0..24 {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 text.push(b"A= '\"\\\n\r#x\xff"[(seed >> 16) as usize % 11]);
             }
-            let before = get(&text, "A");
-            let after = set(&text, "A", b"new value").unwrap();
-            if before.is_ok() {
-                assert_eq!(get(&after, "A").unwrap().unwrap().as_slice(), b"new value", "{text:?}");
-            }
+            let Ok(after) = set(&text, "A", b"new value") else { continue };
+            written += 1;
+            assert_eq!(get(&after, "A").unwrap().unwrap().as_slice(), b"new value", "{text:?}");
         }
+        assert!(written > 10_000, "{written}");
     }
 }

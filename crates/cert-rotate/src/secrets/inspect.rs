@@ -213,7 +213,7 @@ mod tests {
             assert!(inspect(&secret).unwrap().conflicts.join("").contains("nowhere"));
         }
         // As `echo -n password | sha256sum` has it.
-        let hash = b"#5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8";
+        let hash = b"#5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
         assert!(acl_hash(&Value::of(b"password")) == Value::of(hash));
     }
 

@@ -126,26 +126,23 @@ impl Turn<'_> {
                 .hint("write apply = { jwt = { overlap = \"24h\" } }"));
         }
         let rotation = self.store.rotation::<Rotation>()?;
-        let (rotation, pair) = match rotation {
-            Some(rotation) => {
-                if dry_run {
-                    return Ok(self.planned(match rotation.phase {
-                        Phase::Back => "goes on putting the old secret back",
-                        Phase::Forward | Phase::Retire => "goes on with the rotation that is under way",
-                    }));
-                }
-                (rotation, Pair { old: self.store.kept("old")?, new: self.store.kept("new")? })
+        let (rotation, pair) = if let Some(rotation) = rotation {
+            if dry_run {
+                return Ok(self.planned(match rotation.phase {
+                    Phase::Back => "goes on putting the old secret back",
+                    Phase::Forward | Phase::Retire => "goes on with the rotation that is under way",
+                }));
             }
-            None => {
-                if let Some(record) = self.not_due(named)? {
-                    return Ok(record);
-                }
-                let old = self.present()?;
-                if dry_run {
-                    return Ok(self.planned(&self.steps()));
-                }
-                self.begin(old)?
+            (rotation, Pair { old: self.store.kept("old")?, new: self.store.kept("new")? })
+        } else {
+            if let Some(record) = self.not_due(named)? {
+                return Ok(record);
             }
+            let old = self.present()?;
+            if dry_run {
+                return Ok(self.planned(&self.steps()));
+            }
+            self.begin(old)?
         };
         match rotation.phase {
             Phase::Forward => match self.forward(&rotation, &pair) {
@@ -153,11 +150,11 @@ impl Turn<'_> {
                 Err(failure) => {
                     let hint = failure.hint.map_or_else(String::new, |hint| format!(" ({hint})"));
                     let why = Some(format!("{}{hint}", failure.message));
-                    self.back(&Rotation { phase: Phase::Back, why, ..rotation }, &pair)
+                    Ok(self.back(&Rotation { phase: Phase::Back, why, ..rotation }, &pair))
                 }
             },
             Phase::Retire => self.retire(&rotation, &pair),
-            Phase::Back => self.back(&rotation, &pair),
+            Phase::Back => Ok(self.back(&rotation, &pair)),
         }
     }
 
@@ -337,13 +334,13 @@ impl Turn<'_> {
         Ok(if rotation.from == rotation.to { record } else { record.field("user", &rotation.to) })
     }
 
-    fn back(&self, rotation: &Rotation, pair: &Pair) -> Result<Record, Failure> {
+    fn back(&self, rotation: &Rotation, pair: &Pair) -> Record {
         let why = rotation.why.clone().unwrap_or_default();
         match self.put_back(rotation, pair) {
             Ok(()) => {
                 let message = format!("{why}; the old secret is in use again, and was seen to work");
                 let record = Record::new(Kind::Step, self.name, Status::RolledBack, message);
-                Ok(record.field("fingerprint", self.prints.of(&self.secret.recipe, &pair.old)))
+                record.field("fingerprint", self.prints.of(&self.secret.recipe, &pair.old))
             }
             Err(failure) => {
                 let hint = failure.hint.map_or_else(String::new, |hint| format!(" ({hint})"));
@@ -351,7 +348,7 @@ impl Turn<'_> {
                     "{why}; and the old secret could not be put back: {}{hint}; both are kept, and the next run tries again",
                     failure.message
                 );
-                Ok(Record::new(Kind::Step, self.name, Status::Stuck, message))
+                Record::new(Kind::Step, self.name, Status::Stuck, message)
             }
         }
     }

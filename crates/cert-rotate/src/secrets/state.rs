@@ -209,12 +209,11 @@ impl Fingerprints {
     /// Of a secret, to compare within this run and with notes.
     pub fn of(&self, recipe: &Recipe, value: &Value) -> String {
         let public = matches!(recipe, Recipe::Jwt(_)).then(|| value.key().and_then(|key| jwk::of(&key)));
-        match public {
-            Some(Ok(jwk)) => format!("kid:{}", jwk.kid),
-            _ => {
-                let tag = hmac::sign(&self.key, value.expose());
-                format!("hmac:{}", *hex(tag.as_ref().get(..12).unwrap_or_default()))
-            }
+        if let Some(Ok(jwk)) = public {
+            format!("kid:{}", jwk.kid)
+        } else {
+            let tag = hmac::sign(&self.key, value.expose());
+            format!("hmac:{}", *hex(tag.as_ref().get(..12).unwrap_or_default()))
         }
     }
 

@@ -124,10 +124,10 @@ fn draw(alphabet: &[u8]) -> Result<u8, Failure> {
         let mut byte = [0];
         random(&mut byte)?;
         let [byte] = byte;
-        if byte < limit {
-            if let Some(one) = alphabet.get(usize::from(byte % count)) {
-                return Ok(*one);
-            }
+        if byte < limit
+            && let Some(one) = alphabet.get(usize::from(byte % count))
+        {
+            return Ok(*one);
         }
     }
 }
