@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod generate;
+mod plain;
 mod postgres;
 mod redis;
 mod tokens;

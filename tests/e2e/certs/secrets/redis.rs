@@ -214,3 +214,25 @@ fn two_servers_learn_of_it_and_a_password_file_is_read() {
     }
     assert_eq!(bench.check().code, 0);
 }
+
+#[test]
+fn a_server_with_requirepass_is_rotated_by_its_default_user_and_keeps_it_over_a_restart() {
+    const FIRST: &str = "first-password-of-the-server";
+    let server = Redis::builder(RedisVersion::V7_0).password(FIRST).start().unwrap();
+    let port = server.port();
+    let bench = Bench::new(&format!(
+        "[secrets.cache]\nkind = \"password\"\ndestinations = [{{ file = \"DIR/password\" }}]\n\
+         apply = {{ redis = {{ urls = [\"redis://127.0.0.1:{port}/0\"], user = \"default\", \
+         password_file = \"DIR/password\" }} }}\n"
+    ));
+    fs::write(bench.app("password"), format!("{FIRST}\n")).unwrap();
+    fs::set_permissions(bench.app("password"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    ended(&bench.rotate("cache"), 0, "cache", "ok");
+    let new = bench.read("password").trim().to_owned();
+    let login =
+        |password: &str| server.cli(&["--user", "default", "--pass", password, "PING"]).is_ok_and(|out| out == "PONG");
+    assert!(login(&new) && !login(FIRST));
+    server.kill9().unwrap();
+    server.start_again().unwrap();
+    assert!(login(&new) && !login(FIRST), "the restart brought the old password back");
+}
