@@ -72,13 +72,14 @@ pub fn run(spec: &Path, work: &mut Work<'_>) -> Result<(), Failure> {
     for known in &all {
         let shown = known.seen.as_ref().and_then(|seen| seen.value.as_ref());
         let shown = shown.and_then(|value| prints.shown(&known.secret.recipe, value));
-        for record in records(known) {
+        for (number, record) in records(known).into_iter().enumerate() {
             let record = record.field("kind", known.secret.kind.as_str());
             let record = match &shown {
                 Some(fingerprint) => record.field("fingerprint", fingerprint),
                 None => record,
             };
-            work.run.emit(&match known.age {
+            // Once a secret, or a collector of metrics would have it as often as there are problems.
+            work.run.emit(&match known.age.filter(|_| number == 0) {
                 Some(age) => record.field("age_seconds", age.seconds).field("age_from", age.from),
                 None => record,
             });

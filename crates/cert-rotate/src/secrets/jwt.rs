@@ -90,7 +90,8 @@ pub(super) fn go(turn: &Turn<'_>, overlap: Duration, named: bool, dry_run: bool)
     };
     let next_at = rotation.next_at(overlap);
     if turn.work.now < next_at {
-        let record = Record::new(Kind::Check, turn.name, Status::Ok, format!("waits: {} then", rotation.next()));
+        let message = format!("waits until {next_at}: then {}", rotation.next());
+        let record = Record::new(Kind::Check, turn.name, Status::Ok, message);
         return Ok(record.field("next_at", next_at).field("fingerprint", format!("kid:{}", rotation.new)));
     }
     if dry_run {
