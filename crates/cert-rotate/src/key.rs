@@ -73,7 +73,7 @@ impl PrivateKey {
         let algorithm = match kind {
             KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
             KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            KeyType::Ed25519 => &rcgen::PKCS_ED25519,
+            KeyType::Ed25519 => return ed25519(),
             KeyType::Rsa2048 => return rsa(2048),
             KeyType::Rsa3072 => return rsa(3072),
             KeyType::Rsa4096 => return rsa(4096),
@@ -156,6 +156,20 @@ impl PrivateKey {
     }
 }
 
+/// As PKCS #8 of version 1, without the public half: OpenSSL 3.0, and with it most servers, cannot read the version 2
+/// (RFC 5958) that ring makes.
+fn ed25519() -> Result<PrivateKey, KeyError> {
+    use ring::rand::SecureRandom as _;
+    // RFC 8410, 7: all but the key is the same in every one.
+    let mut der = Zeroizing::new(
+        *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20................................",
+    );
+    let (_, seed) = der.split_at_mut(16);
+    let no_randomness = |_| KeyError::Make("the system gives no randomness".to_owned());
+    ring::rand::SystemRandom::new().fill(seed).map_err(no_randomness)?;
+    PrivateKey::from_der(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice())))
+}
+
 /// By `openssl genpkey`, which writes the key to a pipe: it is on no command line and in no file.
 fn rsa(bits: u32) -> Result<PrivateKey, KeyError> {
     let missing =
@@ -182,6 +196,18 @@ mod tests {
             let key = PrivateKey::generate(kind).unwrap();
             let again = PrivateKey::from_pem(key.to_pem().as_bytes()).unwrap();
             assert_eq!(key.public(), again.public(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn openssl_can_read_every_kind() {
+        for kind in [KeyType::P256, KeyType::P384, KeyType::Ed25519] {
+            let key = PrivateKey::generate(kind).unwrap();
+            let mut openssl = std::process::Command::new("openssl");
+            openssl.args(["pkey", "-pubout", "-outform", "DER"]).stdin(std::process::Stdio::piped());
+            let mut child = openssl.stdout(std::process::Stdio::piped()).spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), key.to_pem().as_bytes()).unwrap();
+            assert_eq!(child.wait_with_output().unwrap().stdout, key.public(), "{kind:?}");
         }
     }
 

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::Certificate;
 use crate::key::PrivateKey;
 
+pub(crate) use access::number;
 pub use access::{Access, Owner};
 pub use install::{Kept, Original, check, install, keep, put_back};
 pub(crate) use write::make_public;

@@ -5,7 +5,7 @@
 //! of its certificates works until somebody needs that one. A file that holds nothing of all this is no error here, as
 //! most files of a directory do not; [`Read::is_empty`] says so.
 
-mod base64;
+pub(crate) mod base64;
 mod der;
 mod embedded;
 mod jks;

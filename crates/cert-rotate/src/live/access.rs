@@ -79,8 +79,8 @@ fn key_mode(text: &str) -> Result<u32, String> {
     Ok(mode)
 }
 
-/// passwd(5) and group(5): name:password:number:...
-fn number(table: &str, wanted: &str) -> Option<u32> {
+/// The number of a user or group in the text of passwd(5) or group(5) (name:password:number:...), or the number itself.
+pub(crate) fn number(table: &str, wanted: &str) -> Option<u32> {
     let listed = table
         .lines()
         .map(|line| line.split(':'))
