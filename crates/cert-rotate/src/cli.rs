@@ -14,7 +14,10 @@ use jiff::Timestamp;
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 
 pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeArgs};
-pub use ca::CaAction;
+pub use ca::{
+    CaAction, CaCrlArgs, CaCrossSignArgs, CaInitArgs, CaIntermediateArgs, CaMtlsPairArgs, CaRevokeArgs, CaSignArgs,
+    Profile, Reason, RolloverAction, Sealing,
+};
 pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
 pub use look::{ConvertArgs, InspectArgs, InventoryArgs, ProbeArgs};
 pub use secrets::{GenerateSecretsArgs, SecretsAction};

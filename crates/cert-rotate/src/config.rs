@@ -9,6 +9,7 @@ use maint_core::failure::Failure;
 use maint_core::units::HumanDuration;
 use serde::Deserialize;
 
+use crate::cli::Profile;
 use crate::endpoint::Endpoint;
 use crate::key::KeyType;
 
@@ -170,6 +171,9 @@ pub enum IssuerSpec {
         directory: PathBuf,
         /// The signing authority's name in it (an intermediate).
         authority: String,
+        /// What certificates are for: `server` (the default), `client` or `both`.
+        #[serde(default)]
+        profile: Profile,
         /// How long a certificate is valid, 47 days by default.
         lifetime: Option<HumanDurationText>,
     },
