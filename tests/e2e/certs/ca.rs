@@ -44,7 +44,8 @@ fn openssl_takes_what_is_signed_until_it_is_revoked() {
 fn certificates_say_what_openssl_reads() {
     let bench = Bench::new();
     bench.request("both", "DNS:a.example.test");
-    let told = bench.ok(&["sign", "ca", "services", "both.csr", "--profile", "both", "--lifetime", "3d", "--out", "x.pem"]);
+    let told =
+        bench.ok(&["sign", "ca", "services", "both.csr", "--profile", "both", "--lifetime", "3d", "--out", "x.pem"]);
     bench.ok(&["crl", "ca", "services"]);
     for purpose in ["sslserver", "sslclient"] {
         let (ok, text) = bench.verify("x.pem", purpose);
@@ -59,7 +60,8 @@ fn certificates_say_what_openssl_reads() {
     let plain = |text: &str| text.trim().to_ascii_lowercase().trim_start_matches('0').to_owned();
     assert_eq!(plain(serial.strip_prefix("serial=").unwrap()), plain(told["serial"].as_str().unwrap()));
     let services = text("ca/authorities/services/cert.pem");
-    let wanted = ["CA:TRUE, pathlen:0", "Basic Constraints: critical", "Name Constraints: critical", "DNS:example.test"];
+    let wanted =
+        ["CA:TRUE, pathlen:0", "Basic Constraints: critical", "Name Constraints: critical", "DNS:example.test"];
     for part in wanted.into_iter().chain(["Key Usage: critical", "Certificate Sign, CRL Sign", "IP:0.0.0.0/0.0.0.0"]) {
         assert!(services.contains(part), "{part}: {services}");
     }

@@ -46,7 +46,8 @@ pub fn run(args: &CaMtlsPairArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         work.run.journal_in(&state_directory()?)?;
         _lock = Some(store.lock(work)?);
     }
-    let mut maker = Maker { args, signer: Signer::of(&store, &args.authority, work)?, ledger: store.ledger()?, store, work };
+    let mut maker =
+        Maker { args, signer: Signer::of(&store, &args.authority, work)?, ledger: store.ledger()?, store, work };
     let server = Member::new(args, "server", &args.server, Profile::Server)?;
     let client = Member::new(args, "client", &args.client, Profile::Client)?;
     let mut found = Vec::new();
@@ -71,7 +72,9 @@ pub fn run(args: &CaMtlsPairArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     for (member, before, why) in &found {
         let (leaf, message) = match (why, &key, before) {
             (Some(why), Some(key), _) => maker.renew(member, before.as_ref(), why, key)?,
-            (_, _, Some(before)) if member.trust(&maker.store)? => (before.clone(), "trust.pem is up to date now".to_owned()),
+            (_, _, Some(before)) if member.trust(&maker.store)? => {
+                (before.clone(), "trust.pem is up to date now".to_owned())
+            }
             (_, _, Some(before)) => (before.clone(), "nothing to do".to_owned()),
             (_, _, None) => continue,
         };

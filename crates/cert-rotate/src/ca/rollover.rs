@@ -27,7 +27,7 @@ use super::store::{Store, write};
 use crate::cli::RolloverAction;
 use crate::live::make_public;
 use crate::work::Work;
-use inventory::{Facts, Obstacle, gather, obstacles};
+use inventory::{Obstacle, gather, obstacles};
 
 /// How far a rollover has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,6 +353,5 @@ fn in_the_way(obstacle: &Obstacle, status: Status) -> Record {
     Record::new(Kind::Finding, &obstacle.subject, status, &obstacle.message).field("code", obstacle.code)
 }
 
-/// What [`obstacles`] is asked by the tests of the phases.
 #[cfg(test)]
 mod tests;

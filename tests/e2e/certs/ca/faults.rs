@@ -42,8 +42,13 @@ fn whatever_a_killed_run_leaves_is_in_the_ledger_and_the_next_run_works() {
     assert!(ok, "{text}");
     // The first root alone is trusted, whatever was killed before.
     assert_eq!(bench.read("ca/trust.pem"), bench.read("ca/authorities/root/cert.pem"));
-    let (ok, text) =
-        bench.openssl_says(&["verify", "-x509_strict", "-CAfile", "ca/trust.pem", "ca/authorities/other/cross-root.pem"]);
+    let (ok, text) = bench.openssl_says(&[
+        "verify",
+        "-x509_strict",
+        "-CAfile",
+        "ca/trust.pem",
+        "ca/authorities/other/cross-root.pem",
+    ]);
     assert!(ok, "{text}");
 }
 
@@ -108,7 +113,10 @@ fn a_rotation_that_was_killed_gets_the_certificate_that_was_signed_for_it() {
         assert_eq!(bench.leaves().len(), round + 1, "{point}: it was signed again");
         let live = bench.openssl(&["x509", "-in", "certs/live/web/cert.pem", "-noout", "-serial"]);
         let last = bench.leaves().pop().unwrap();
-        assert!(live.trim().to_ascii_lowercase().ends_with(last.trim_start_matches("00")), "{point}: {live} is not {last}");
+        assert!(
+            live.trim().to_ascii_lowercase().ends_with(last.trim_start_matches("00")),
+            "{point}: {live} is not {last}"
+        );
         bench.none_is_unknown();
         bench.keeps_its_secrets(&output);
     }
@@ -116,7 +124,15 @@ fn a_rotation_that_was_killed_gets_the_certificate_that_was_signed_for_it() {
     let listed = data(&bench.ca(&["list", "ca"]));
     let states: Vec<_> = listed.iter().filter_map(|data| data["state"].as_str()).collect();
     assert_eq!(states, ["replaced", "replaced", "replaced", "valid"]);
-    let chain = bench.openssl(&["verify", "-x509_strict", "-CAfile", "ca/trust.pem", "-untrusted", "certs/live/web/chain.pem", "certs/live/web/cert.pem"]);
+    let chain = bench.openssl(&[
+        "verify",
+        "-x509_strict",
+        "-CAfile",
+        "ca/trust.pem",
+        "-untrusted",
+        "certs/live/web/chain.pem",
+        "certs/live/web/cert.pem",
+    ]);
     assert!(chain.contains("OK"));
     // Outside of what it may certify it is refused, and the old one stays.
     bench.write("certs.toml", &text.replace("a.example.test", "a.other.test"));

@@ -7,8 +7,18 @@ use testbed::run;
 
 use super::bench::Bench;
 
-const PAIR: [&str; 10] =
-    ["mtls-pair", "ca", "services", "api", "--server", "api.example.test", "--client", "web.example.test", "--out", "out"];
+const PAIR: [&str; 10] = [
+    "mtls-pair",
+    "ca",
+    "services",
+    "api",
+    "--server",
+    "api.example.test",
+    "--client",
+    "web.example.test",
+    "--out",
+    "out",
+];
 
 #[test]
 fn a_pair_is_made_once_and_is_kept_up_to_date() {

@@ -84,7 +84,8 @@ impl Rolling {
     /// What somebody has edited into the state.
     fn force(&self, from: &str, to: &str) {
         let state = self.bench.read("ca/rollovers/services.json");
-        let (from, to) = (format!("\"phase\": \"{from}\",\n  \"bundles\""), format!("\"phase\": \"{to}\",\n  \"bundles\""));
+        let (from, to) =
+            (format!("\"phase\": \"{from}\",\n  \"bundles\""), format!("\"phase\": \"{to}\",\n  \"bundles\""));
         assert!(state.contains(&from), "{state}");
         self.bench.write("ca/rollovers/services.json", &state.replacen(&from, &to, 1));
     }
@@ -144,8 +145,10 @@ fn by_rustls(sides: &Sides<'_>) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let ((shown, trust), (theirs, they)) = (sides.server, sides.client);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(trust), Arc::clone(&provider)).build().unwrap();
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
-    let server = server.with_client_cert_verifier(verifier).with_single_cert(certificates(&shown.chain), key(shown)).unwrap();
+    let server =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+    let server =
+        server.with_client_cert_verifier(verifier).with_single_cert(certificates(&shown.chain), key(shown)).unwrap();
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let client = client.with_root_certificates(roots(they));
     let client = client.with_client_auth_cert(certificates(&theirs.chain), key(theirs)).unwrap();
@@ -195,7 +198,11 @@ fn by_openssl(sides: &Sides<'_>) -> Result<(), String> {
     let output = run(command.stdin(Stdio::null())).unwrap();
     let _ = server.kill();
     server.wait().unwrap();
-    if output.code == 0 && output.stdout.contains("Verify return code: 0 (ok)") { Ok(()) } else { Err(output.to_string()) }
+    if output.code == 0 && output.stdout.contains("Verify return code: 0 (ok)") {
+        Ok(())
+    } else {
+        Err(output.to_string())
+    }
 }
 
 fn handshake(sides: &Sides<'_>) -> Result<(), String> {
@@ -223,7 +230,8 @@ fn in_every_phase_everybody_believes_everybody() {
     let rolling = Rolling::new();
     let mut count = 0;
     // The phase `old`.
-    let (server_a, client_a, trust_a) = (rolling.shown("server", "A"), rolling.shown("client", "A"), rolling.trust("A"));
+    let (server_a, client_a, trust_a) =
+        (rolling.shown("server", "A"), rolling.shown("client", "A"), rolling.trust("A"));
     count += all_succeed(&[&trust_a], &[&server_a], &[&client_a]);
     rolling.new_root();
     assert_eq!(rolling.bench.read("ca/trust.pem"), fs::read_to_string(&trust_a.file).unwrap(), "trusted too early");
@@ -292,7 +300,8 @@ fn in_every_phase_everybody_believes_everybody() {
 #[test]
 fn forced_in_the_wrong_order_somebody_is_not_believed() {
     let rolling = Rolling::new();
-    let (server_a, client_a, trust_a) = (rolling.shown("server", "A"), rolling.shown("client", "A"), rolling.trust("A"));
+    let (server_a, client_a, trust_a) =
+        (rolling.shown("server", "A"), rolling.shown("client", "A"), rolling.trust("A"));
     rolling.new_root();
     rolling.plan();
     rolling.cross();

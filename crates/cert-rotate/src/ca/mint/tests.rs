@@ -82,7 +82,9 @@ fn an_authority_is_limited_by_its_certificate() {
     assert_eq!(basic.value.path_len_constraint, Some(0));
     assert!(parsed.name_constraints().unwrap().unwrap().critical);
     let usage = parsed.key_usage().unwrap().unwrap();
-    assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign() && !usage.value.digital_signature());
+    assert!(
+        usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign() && !usage.value.digital_signature()
+    );
 }
 
 #[test]

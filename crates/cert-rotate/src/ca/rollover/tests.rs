@@ -1,4 +1,4 @@
-use super::inventory::{Bundle, OldLeaf, Place};
+use super::inventory::{Bundle, Facts, OldLeaf, Place};
 use super::*;
 
 fn bundle(path: &str, old: bool, new: bool) -> Bundle {
@@ -47,11 +47,8 @@ fn a_bundle_that_did_not_follow_stands_in_the_way() {
 
 #[test]
 fn trust_that_is_not_what_the_phase_says_stands_in_the_way() {
-    for (phase, trust, client) in [
-        (Phase::TrustBoth, OLD, BOTH),
-        (Phase::SignNew, NEW, BOTH),
-        (Phase::New, BOTH, NEW),
-    ] {
+    for (phase, trust, client) in [(Phase::TrustBoth, OLD, BOTH), (Phase::SignNew, NEW, BOTH), (Phase::New, BOTH, NEW)]
+    {
         assert_eq!(codes(phase, &facts([trust, client])), ["trust-differs"], "{phase:?}");
     }
 }
