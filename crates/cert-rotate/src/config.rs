@@ -9,6 +9,7 @@ use maint_core::failure::Failure;
 use maint_core::units::HumanDuration;
 use serde::Deserialize;
 
+use crate::cli::Profile;
 use crate::endpoint::Endpoint;
 use crate::key::KeyType;
 
@@ -164,6 +165,18 @@ impl TryFrom<String> for HumanDurationText {
 pub enum IssuerSpec {
     /// An authority that speaks ACME (RFC 8555).
     Acme(AcmeSpec),
+    /// An authority of our own, kept by `cert-rotate ca`.
+    Ca {
+        /// The authority's directory.
+        directory: PathBuf,
+        /// The signing authority's name in it (an intermediate).
+        authority: String,
+        /// What certificates are for: `server` (the default), `client` or `both`.
+        #[serde(default)]
+        profile: Profile,
+        /// How long a certificate is valid, 47 days by default.
+        lifetime: Option<HumanDurationText>,
+    },
     /// Somebody else: a request is written, and the certificate is put beside it by hand or by another program.
     Csr {
         /// Where `NAME.csr` is written and `NAME.pem` (the chain, leaf first) is awaited.

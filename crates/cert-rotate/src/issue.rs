@@ -43,5 +43,9 @@ pub fn obtain(request: &Request<'_>, issuer: &IssuerSpec, work: &Work<'_>) -> Re
     match issuer {
         IssuerSpec::Acme(issuer) => crate::acme::obtain(request, issuer, work),
         IssuerSpec::Csr { directory, .. } => crate::csr::obtain(request, directory, work),
+        IssuerSpec::Ca { directory, authority, profile, lifetime } => {
+            let lifetime = lifetime.map(|lifetime| lifetime.0);
+            crate::ca::obtain(request, directory, authority, *profile, lifetime, work)
+        }
     }
 }

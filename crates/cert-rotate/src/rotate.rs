@@ -126,6 +126,10 @@ pub fn roots(work: &Work<'_>, spec: &CertSpec, issuer: &IssuerSpec) -> Result<Ro
     let of_issuer = match issuer {
         IssuerSpec::Acme(acme) => acme.roots.as_ref(),
         IssuerSpec::Csr { roots, .. } => roots.as_ref(),
+        IssuerSpec::Ca { directory, .. } if spec.roots.is_none() => {
+            return Ok(Roots::File(crate::ca::store::Store::at(directory).trust_path()));
+        }
+        IssuerSpec::Ca { .. } => None,
     };
     match spec.roots.as_ref().or(of_issuer) {
         // Every text is a set of roots: a word, or a file.
