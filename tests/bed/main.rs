@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod acme;
+mod nginx;
 mod reaper;
 mod redis;
 mod server;

@@ -5,11 +5,13 @@
 //! Every name they ask for leads to 127.0.0.1, by a DNS server of their own ([`Names`]), and they validate on private
 //! ports, so any number of them run at the same time and none needs root.
 
+mod certbot;
 mod certifier;
 mod names;
 mod pebble;
-mod server;
+pub(crate) mod server;
 
+pub use certbot::certbot;
 pub use certifier::Acme2Certifier;
 pub use names::Names;
 pub use pebble::{Builder as PebbleBuilder, Pebble};

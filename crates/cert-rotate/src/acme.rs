@@ -4,7 +4,7 @@
 //!
 //! - [`wire`] carries the requests and keeps what the library drops. [`client`] is one authority, and what its refusals
 //!   mean. [`account`] is our account with it.
-//! - [`order`] gets a certificate, [`challenge`] proves the names, [`chain`] looks at what came.
+//! - [`order`] gets a certificate; [`prove`] and [`challenge`] prove the names, [`chain`] looks at what came.
 //! - [`ari`] learns when the authority advises to renew.
 //! - [`state`] is what must not be forgotten between runs: when not to ask, and what was picked.
 
@@ -14,6 +14,7 @@ mod chain;
 mod challenge;
 mod client;
 mod order;
+mod prove;
 mod state;
 mod wire;
 

@@ -120,8 +120,10 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(CertificateError::Trailing(rest.len()));
         }
+        // RFC 5280, 4.1.2.5 has 99991231235959Z mean "without an end"; a Timestamp ends a day before that.
         let moment = |time: &x509_parser::time::ASN1Time| {
-            Timestamp::from_second(time.timestamp())
+            let second = time.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+            Timestamp::from_second(second)
                 .map_err(|error| CertificateError::NotACertificate(format!("a time of validity: {error}")))
         };
         let names = match parsed.subject_alternative_name() {
@@ -208,7 +210,7 @@ impl Certificate {
 
     /// Whether it is valid at that time.
     pub fn is_valid_at(&self, at: Timestamp) -> bool {
-        self.not_before <= at && at < self.not_after + jiff::SignedDuration::from_secs(1)
+        self.not_before <= at && at < crate::due::after(self.not_after)
     }
 
     /// What it is called in messages: its first name, or its subject.
@@ -304,6 +306,16 @@ mod tests {
         assert!(!certificate.is_valid_at(certificate.not_after + jiff::SignedDuration::from_secs(1)));
         assert!(certificate.is_valid_at(certificate.not_before));
         assert!(!certificate.is_valid_at(certificate.not_before - jiff::SignedDuration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_certificate_without_an_end_is_read() {
+        let mut params = rcgen::CertificateParams::new(vec!["one.test".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+        let der = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let certificate = Certificate::from_der(der.der()).unwrap();
+        assert_eq!(certificate.not_after.as_second(), Timestamp::MAX.as_second());
+        assert!(certificate.is_valid_at(Timestamp::now()));
     }
 
     #[test]

@@ -155,7 +155,8 @@ pub fn deploy(work: &Work<'_>, deployment: &Deployment<'_>, to: &Generation) -> 
     let from = live.current_number(name)?;
     let mut meta = live.meta(name, to.number);
     let again = from == Some(to.number);
-    let proven_before = again && meta.state == State::Live;
+    let once_proven = meta.state == State::Live;
+    let proven_before = again && once_proven;
     if !again {
         meta.previous = from;
         meta.state = State::Staged;
@@ -168,7 +169,7 @@ pub fn deploy(work: &Work<'_>, deployment: &Deployment<'_>, to: &Generation) -> 
         Some(number) => Some(live.generation(name, number)?),
         None => None,
     };
-    let mut way = Way { work, deployment, to, previous, served: Vec::new(), connections: 0 };
+    let mut way = Way { work, deployment, to, previous, once_proven, served: Vec::new(), connections: 0 };
     if way.previous.is_none() && !proven_before {
         way.served = work.block_on(look_at_all(&deployment.spec.consumers, None));
         live::keep(&deployment.spec.install, &deployment.originals)?;
@@ -191,6 +192,8 @@ struct Way<'a> {
     deployment: &'a Deployment<'a>,
     to: &'a Generation,
     previous: Option<Generation>,
+    /// It was proven at another time: that this attempt failed does not undo that.
+    once_proven: bool,
     /// What was shown before, where there is no previous generation to tell.
     served: Vec<(String, Endpoint, Shown)>,
     connections: u64,
@@ -251,7 +254,8 @@ impl Way<'_> {
         if let Err(failure) = self.switch_back() {
             return Outcome::Stuck(format!("{why}; it cannot be taken back: {}", failure.message));
         }
-        if let Err(failure) = live.mark(name, self.to.number, State::RolledBack, Some(why)) {
+        let state = if self.once_proven { State::Live } else { State::RolledBack };
+        if let Err(failure) = live.mark(name, self.to.number, state, Some(why)) {
             tracing::warn!("{}", failure.message);
         }
         point("back-switched");

@@ -109,7 +109,12 @@ impl Due {
 
 /// The moment after the last second in which the certificate is valid (RFC 5280, 4.1.2.5: the last one belongs to it).
 pub fn end(leaf: &Certificate) -> Timestamp {
-    leaf.not_after.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
+    after(leaf.not_after)
+}
+
+/// As [`end`], from the last second.
+pub fn after(not_after: Timestamp) -> Timestamp {
+    not_after.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
 }
 
 /// Decides when a certificate has to be renewed. `advice` is the time that was picked in the window its authority
@@ -124,9 +129,26 @@ pub fn end(leaf: &Certificate) -> Timestamp {
 /// # Errors
 /// `renew_before` is no rule.
 pub fn due(leaf: &Certificate, spec: Option<&CertSpec>, advice: Option<Timestamp>) -> Result<Due, Failure> {
-    let (lifetime, end) = (leaf.lifetime(), end(leaf));
-    let ahead_of_end = |ahead: SignedDuration| end.saturating_sub(ahead).unwrap_or(Timestamp::MIN);
     let configured = spec.and_then(|spec| spec.renew_before.as_deref());
+    due_within(leaf.not_before, leaf.not_after, configured, advice)
+}
+
+/// As [`due`], from nothing but the first and the last second in which a certificate is valid.
+///
+/// # Errors
+/// As [`due`].
+pub fn due_within(
+    not_before: Timestamp,
+    not_after: Timestamp,
+    configured: Option<&str>,
+    advice: Option<Timestamp>,
+) -> Result<Due, Failure> {
+    let end = after(not_after);
+    let lifetime = end.duration_since(not_before);
+    // Certificates know whole seconds only, and so do the moments that follow from them.
+    let ahead_of_end = |ahead: SignedDuration| {
+        end.saturating_sub(SignedDuration::from_secs(ahead.as_secs())).unwrap_or(Timestamp::MIN)
+    };
     let planned = if let Some(text) = configured {
         let rule: Rule = text.parse().map_err(|error| Failure::usage(format!("renew_before: {error}")))?;
         let before = rule.before(lifetime);

@@ -2,7 +2,6 @@
 
 use maint_core::failure::Failure;
 
-use crate::acme;
 use crate::cli::LetsencryptRenewalArgs;
 use crate::config::{IssuerSpec, Wanted};
 use crate::rotate;
@@ -14,16 +13,6 @@ use crate::work::Work;
 /// As of `rotate`; or a named certificate is of another kind of issuer.
 pub fn run(args: &LetsencryptRenewalArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let wanted = only_acme(work.wanted()?, &args.names, args.directory.as_deref())?;
-    if args.force && !args.change.dry_run {
-        let live = work.live()?;
-        for (name, spec) in &wanted.certs {
-            if let (true, Some(IssuerSpec::Acme(issuer))) =
-                (args.names.contains(name), wanted.issuers.get(&spec.issuer))
-            {
-                acme::forgive(name, &spec.issuer, issuer, &live)?;
-            }
-        }
-    }
     rotate::rotate(work, &wanted, &args.names, args.force, &args.change)
 }
 

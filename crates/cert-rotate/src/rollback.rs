@@ -46,7 +46,9 @@ pub fn run(args: &RollbackArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let started = Instant::now();
     let done = deploy(work, &deployment, &to)?;
     if matches!(done.outcome, Outcome::Proven) {
-        live.mark(name, current.number, State::RolledBack, Some("by hand"))?;
+        if current.number > to.number {
+            live.mark(name, current.number, State::RolledBack, Some("by hand"))?;
+        }
         // What is under way would take its place again with the next run; the operator has just decided against that.
         deployment.pending.clear()?;
     }

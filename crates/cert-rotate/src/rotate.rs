@@ -158,7 +158,8 @@ impl<'a> Rotation<'a> {
             return (false, self.nothing(&seen, &reason, dry_run));
         }
         if dry_run {
-            let record = Record::new(Kind::Plan, name, Status::Planned, reason);
+            let message = format!("{}: {reason}", action.as_str());
+            let record = Record::new(Kind::Plan, name, Status::Planned, message);
             return (true, Ok(record.field("action", action.as_str()).field("issuer", &spec.issuer)));
         }
         tracing::info!("{name}: {}: {reason}", action.as_str());
@@ -257,7 +258,8 @@ impl<'a> Rotation<'a> {
             roots: &roots(self.work, spec, issuer)?,
             replaces: current.map(|current| current.chain.as_slice()),
             may_end_earlier: forced,
-            now: self.work.now,
+            // It may be younger than this run.
+            now: self.work.now.max(jiff::Timestamp::now()),
         };
         let mut problems = judge(&candidate);
         let inherent = problems.iter().any(|problem| !matches!(problem.code, "not-yet-valid" | "chain-untrusted"));

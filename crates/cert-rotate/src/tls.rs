@@ -1,148 +1,142 @@
-//! One handshake: what a server shows.
+//! One TLS handshake: what a server shows.
 //!
-//! Any chain is taken and handed over; that the server has the leaf's key is checked.
+//! Any chain is taken and handed over, for whoever asks wants to see what is served, above all when it is wrong; to judge
+//! it is another's work. What is checked is the signature of the handshake: a server that shows a certificate without
+//! holding its key has shown nothing.
+//!
+//! A handshake has steps that fail in different ways, and an operator does different things about each: nobody listens,
+//! nobody answers, somebody answers who does not speak TLS. [`TlsError`] tells them apart. All steps share one deadline.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod dial;
+mod error;
+mod handshake;
+mod starttls;
+mod witness;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use crate::certificate::Certificate;
-use crate::endpoint::{Endpoint, StartTls};
+use rustls::pki_types::ServerName;
 
-/// Kinds of keys, by the signatures they make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::certificate::{Certificate, PublicKeyKind};
+use crate::endpoint::Endpoint;
+
+pub use error::{Stage, TlsError};
+
+/// Kinds of keys, by the signatures they make. A server may hold a certificate for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KeyFamily {
-    /// RSA.
+    /// RSA, with either padding.
     Rsa,
-    /// ECDSA.
+    /// ECDSA on P-256 or P-384.
     Ecdsa,
     /// Ed25519.
     Ed25519,
 }
 
+impl KeyFamily {
+    /// Every family.
+    pub const ALL: [KeyFamily; 3] = [KeyFamily::Rsa, KeyFamily::Ecdsa, KeyFamily::Ed25519];
+
+    /// The family of a public key; `None` for kinds that are not spoken here.
+    pub fn of(key: &PublicKeyKind) -> Option<KeyFamily> {
+        match key {
+            PublicKeyKind::Rsa(_) => Some(KeyFamily::Rsa),
+            PublicKeyKind::Ec(_) => Some(KeyFamily::Ecdsa),
+            PublicKeyKind::Ed25519 => Some(KeyFamily::Ed25519),
+            PublicKeyKind::Other(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for KeyFamily {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            KeyFamily::Rsa => "RSA",
+            KeyFamily::Ecdsa => "ECDSA",
+            KeyFamily::Ed25519 => "Ed25519",
+        })
+    }
+}
+
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
-    /// How long all of it may take.
+    /// How long all of it may take, from the name's resolution to the end of the handshake.
     pub timeout: Duration,
-    /// Offer only signatures of this family.
+    /// Offer only signatures of this family, so that a server with several certificates shows the one of that family, and
+    /// a server without one refuses.
     pub key: Option<KeyFamily>,
 }
 
 /// What a server showed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Seen {
-    /// Leaf first.
+    /// The certificates as they were sent, the leaf first. Never empty.
     pub chain: Vec<Certificate>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub protocol: &'static str,
+    /// The cipher suite, by its name in the IANA registry.
+    pub cipher: String,
+    /// The OCSP response that was stapled, in DER.
+    pub ocsp: Option<Vec<u8>>,
+    /// Which of the host's addresses answered.
+    pub address: SocketAddr,
+    /// How long all of it took.
+    pub duration: Duration,
 }
 
-/// There was no handshake.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// Nobody answers.
-    #[error("cannot connect: {0}")]
-    Connect(std::io::Error),
-    /// Nobody answers in time.
-    #[error("no answer within {0:?}")]
-    TimedOut(Duration),
-    /// There is an answer, but no handshake.
-    #[error("no handshake: {0}")]
-    Handshake(String),
-}
-
-/// Connects once.
+/// Makes one handshake, and closes the connection in good order.
+///
+/// A server that asks for a client's certificate gets none, and what it showed before it refused that is good.
 ///
 /// # Errors
-/// There was no handshake.
+/// There was no handshake, or it proves nothing.
 pub async fn connect(endpoint: &Endpoint, asked: &Asked) -> Result<Seen, TlsError> {
-    let limit = asked.timeout;
-    tokio::time::timeout(limit, unlimited(endpoint, asked)).await.unwrap_or(Err(TlsError::TimedOut(limit)))
+    let started = Instant::now();
+    let name = server_name(endpoint.name())?;
+    let limit = Limit { started, timeout: asked.timeout };
+    let addresses = limit.hold(Stage::Resolution, dial::resolve(&endpoint.host, endpoint.port)).await?;
+    let (mut stream, address) = limit.hold(Stage::Connection, dial::dial(&addresses)).await?;
+    if let Some(protocol) = endpoint.starttls {
+        limit.hold(Stage::StartTls, starttls::ask(protocol, &mut stream)).await?;
+    }
+    let shown = limit.hold(Stage::Handshake, handshake::shake(&mut stream, name, asked.key)).await?;
+    let chain = shown.chain.iter().enumerate().map(|(depth, der)| {
+        Certificate::from_der(der).map_err(|error| TlsError::Certificate { depth, why: error.to_string() })
+    });
+    Ok(Seen {
+        chain: chain.collect::<Result<_, _>>()?,
+        protocol: shown.protocol,
+        cipher: shown.cipher,
+        ocsp: shown.ocsp,
+        address,
+        duration: started.elapsed(),
+    })
 }
 
-async fn unlimited(endpoint: &Endpoint, asked: &Asked) -> Result<Seen, TlsError> {
-    let bad = |error: &dyn std::fmt::Display| TlsError::Handshake(error.to_string());
-    let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(TlsError::Connect)?;
-    if let Some(protocol) = endpoint.starttls.filter(|protocol| *protocol != StartTls::Postgres) {
-        return Err(bad(&format!("starttls={protocol} is not there yet")));
+/// The name to ask for; an address is never asked for (RFC 6066, 3), only connected to.
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(ServerName::IpAddress(address.into()));
     }
-    if endpoint.starttls.is_some() {
-        stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.map_err(|error| bad(&error))?;
-        let mut answer = [0];
-        stream.read_exact(&mut answer).await.map_err(|error| bad(&error))?;
-        if answer != *b"S" {
-            return Err(bad(&"the server does not offer TLS"));
-        }
-    }
-    let provider = Arc::new(ring::default_provider());
-    let taken = Arc::new(Take { provider: Arc::clone(&provider), family: asked.key, chain: Mutex::default() });
-    let config = ClientConfig::builder_with_provider(provider);
-    let config = config.with_safe_default_protocol_versions().map_err(|error| bad(&error))?;
-    let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&taken) as _;
-    let config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    let name = ServerName::try_from(endpoint.name().to_owned()).map_err(|error| bad(&error))?;
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| bad(&error))?;
-    let _ = stream.shutdown().await;
-    let chain = taken.chain.lock().unwrap_or_else(PoisonError::into_inner);
-    let chain = chain.iter().map(|der| Certificate::from_der(der)).collect::<Result<_, _>>();
-    Ok(Seen { chain: chain.map_err(|error| bad(&error))? })
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))
 }
 
-#[derive(Debug)]
-struct Take {
-    provider: Arc<CryptoProvider>,
-    family: Option<KeyFamily>,
-    chain: Mutex<Vec<CertificateDer<'static>>>,
+/// One deadline for all steps.
+struct Limit {
+    started: Instant,
+    timeout: Duration,
 }
 
-impl ServerCertVerifier for Take {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = std::iter::once(leaf).chain(intermediates).map(|der| der.clone().into_owned()).collect();
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
-        if let Some(family) = self.family {
-            let of = |scheme: &SignatureScheme| match family {
-                KeyFamily::Rsa => format!("{scheme:?}").starts_with("RSA"),
-                KeyFamily::Ecdsa => format!("{scheme:?}").starts_with("ECDSA"),
-                KeyFamily::Ed25519 => *scheme == SignatureScheme::ED25519,
-            };
-            schemes.retain(of);
-        }
-        schemes
+impl Limit {
+    async fn hold<T>(&self, stage: Stage, step: impl Future<Output = Result<T, TlsError>>) -> Result<T, TlsError> {
+        let left = self.timeout.saturating_sub(self.started.elapsed());
+        let late = || TlsError::TimedOut { stage, after: self.timeout };
+        tokio::time::timeout(left, step).await.unwrap_or_else(|_| Err(late()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,9 @@ fn a_good_certificate_is_live_and_seen_on_all_three_servers() {
     let client = Client::of(&bench);
     for generation in [2, 3] {
         bench.issue(&[]);
-        let ended = ended(&bench.rotate(&[]), 0, "ok", generation);
+        let output = bench.rotate(&["-vv"]);
+        let ended = ended(&output, 0, "ok", generation);
+        bench.keeps_its_keys(&output);
         assert!(ended["connections"].as_u64().unwrap() >= 9, "{ended}");
         let leaf = bench.leaf(generation);
         assert_eq!(client.handshake(nginx.port, false).unwrap(), leaf);
@@ -55,9 +57,10 @@ fn a_good_certificate_is_live_and_seen_on_all_three_servers() {
         assert_eq!(bench.state(generation), "live");
         bench.whole();
     }
-    let nothing = bench.rotate(&[]);
+    let nothing = bench.rotate(&["-vv"]);
     assert_eq!(nothing.code, 0, "{nothing}");
     assert!(nothing.stdout.contains("not due before"), "{nothing}");
+    bench.keeps_its_keys(&nothing);
     // Another run's dry run, and one that only looks, agree.
     let dry = bench.rotate(&["--dry-run", "--force"]);
     assert!(dry.code == 0 && dry.stdout.contains("maint.plan.v1") && dry.stdout.contains("obtain"), "{dry}");
@@ -280,16 +283,21 @@ fn rollback_goes_to_the_generation_before_and_proves_it() {
     bench.consumers(&[nginx.by_pid_file()]);
     bench.issue(&[]);
     ended(&bench.rotate(&[]), 0, "ok", 2);
-    let rollback = |args: &[&str]| run(bench.tool(&["rollback", "web", "-o", "ndjson"]).args(args)).unwrap();
-    let dry = rollback(&["--dry-run"]);
+    let roll = |bench: &Bench, args: &[&str]| run(bench.tool(&["rollback", "web", "-o", "ndjson"]).args(args)).unwrap();
+    let dry = roll(&bench, &["--dry-run"]);
     assert!(dry.code == 0 && dry.stdout.contains("back to 1"), "{dry}");
     assert_eq!(bench.generation(), Some(2));
-    ended(&rollback(&[]), 0, "ok", 1);
+    ended(&roll(&bench, &[]), 0, "ok", 1);
     assert_eq!((bench.generation(), bench.state(2)), (Some(1), "rolled-back".to_owned()));
     assert_eq!(Client::of(&bench).handshake(nginx.port, false).unwrap(), bench.leaf(1));
-    let nothing = rollback(&[]);
+    let nothing = roll(&bench, &[]);
     assert!(nothing.code == 3 && nothing.stderr.contains("no generation before 1"), "{nothing}");
-    ended(&rollback(&["2"]), 0, "ok", 2);
+    ended(&roll(&bench, &["2"]), 0, "ok", 2);
+    // A rollback that does not work does not make the generation a bad one.
+    bench.settings("verify_timeout = \"1s\"\n");
+    bench.consumers(&[nginx.consumer("{ by = \"command\", command = [\"true\"] }")]);
+    ended(&roll(&bench, &[]), 10, "rolled-back", 1);
+    assert_eq!((bench.generation(), bench.state(1)), (Some(2), "live".to_owned()));
     let expired = run(&mut bench.tool(&["rollback", "web", "1", "--at", "2060-01-01T00:00:00Z"])).unwrap();
     assert!(expired.code == 2 && expired.stderr.contains("not back to generation 1"), "{expired}");
 }

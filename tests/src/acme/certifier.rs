@@ -80,11 +80,14 @@ impl Acme2Certifier {
         format!(
             "[DEFAULT]\ndns_server_list: [\"127.0.0.1\"]\n\
              [CAhandler]\nhandler_module: acme2certifier.cahandlers.openssl_ca_handler\nissuing_ca_cert: {ca}\n\
-             issuing_ca_key: {}\ncert_validity_days: 6\n\
+             issuing_ca_key: {}\nissuing_ca_crl: {}\ncert_save_path: {}\n\
+             cert_validity_days: 6\n\
              [DBhandler]\nhandler: wsgi\ndbfile: {}\n\
              [Order]\nprofiles: {{\"shortlived\": \"https://localhost/s\", \"classic\": \"https://localhost/c\"}}\n\
              [Renewalinfo]\nrenewalthreshold_pctg: 50\nretry_after_timeout: 3600\n",
             self.tls.ca.with_file_name("ca.key").display(),
+            self.sandbox.data().join("crl.pem").display(),
+            self.sandbox.data().display(),
             self.database().display()
         )
     }

@@ -15,10 +15,10 @@ use crate::tool::{bounded, clean};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server that has to take another port.
-pub(super) struct PortTaken(pub(super) String);
+pub(crate) struct PortTaken(pub(crate) String);
 
 /// Starts `command` in the sandbox, its output in `NAME.log` there, and waits until its port can be connected to.
-pub(super) fn serve(
+pub(crate) fn serve(
     sandbox: &Sandbox,
     name: &str,
     command: &mut Command,
@@ -52,7 +52,7 @@ pub(super) fn serve(
 }
 
 /// Tries ports until one is free.
-pub(super) fn on_some_port<T>(
+pub(crate) fn on_some_port<T>(
     what: &str,
     mut start: impl FnMut() -> Result<std::result::Result<T, PortTaken>>,
 ) -> Result<T> {

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use maint_core::failure::Failure;
 use maint_core::lock::RunLock;
-use maint_core::{durable, secret, state_dir};
+use maint_core::{durable, secret};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::client::{Client, patient};
+use super::state::make_directory;
 
 /// An account on disk.
 #[derive(Serialize, Deserialize)]
@@ -50,8 +51,8 @@ impl Client<'_> {
             Some(kept) => all.insert(self.spec.directory.clone(), kept),
             None => all.remove(&self.spec.directory),
         };
-        state_dir::ensure(&self.accounts).map_err(|error| Failure::critical(error.to_string()))?;
         let path = self.account_path();
+        make_directory(&path)?;
         let text = serde_json::to_vec_pretty(&all)
             .map(Zeroizing::new)
             .map_err(|error| Failure::critical(format!("cannot encode {}: {error}", path.display())))?;
@@ -60,6 +61,7 @@ impl Client<'_> {
 
     /// One change of the account at a time.
     pub(crate) fn lock_account(&self) -> Result<RunLock, Failure> {
+        make_directory(&self.account_path())?;
         RunLock::acquire(&self.accounts, self.issuer).map_err(|error| Failure::not_now(error.to_string()))
     }
 

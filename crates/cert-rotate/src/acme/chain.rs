@@ -17,7 +17,7 @@ pub(super) async fn choose(
 ) -> Result<Vec<Certificate>, Failure> {
     // Before anything else is asked: it is of the last answer.
     let alternates = ordering.client.wire.said().alternates;
-    let usual = read(ordering, pem.as_bytes(), names)?;
+    let usual = believed(ordering, pem.as_bytes(), names)?;
     let Some(preferred) = &ordering.client.spec.preferred_chain else { return Ok(usual) };
     let mut offered = vec![root_name(&usual)];
     if offered.iter().any(|name| name == preferred) {
@@ -29,7 +29,7 @@ pub(super) async fn choose(
             tracing::info!("the alternate chain {url} cannot be had: HTTP status {}", said.status);
             continue;
         }
-        let chain = read(ordering, &said.body, names)?;
+        let chain = believed(ordering, &said.body, names)?;
         let name = root_name(&chain);
         if name == *preferred {
             return Ok(chain);
@@ -42,6 +42,15 @@ pub(super) async fn choose(
     );
     finding(ordering.work, ordering.request.name, "preferred-chain-missing", message);
     Ok(usual)
+}
+
+/// As [`read`]; an order that ended in something else is not gone on with.
+fn believed(ordering: &Ordering<'_, '_>, pem: &[u8], names: &BTreeSet<String>) -> Result<Vec<Certificate>, Failure> {
+    let chain = read(ordering, pem, names);
+    if chain.is_err() {
+        ordering.forget()?;
+    }
+    chain
 }
 
 fn read(ordering: &Ordering<'_, '_>, pem: &[u8], names: &BTreeSet<String>) -> Result<Vec<Certificate>, Failure> {

@@ -7,19 +7,16 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use instant_acme::{
-    Account, AuthorizationStatus, ChallengeStatus, Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
-};
+use instant_acme::{Account, Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
 use jiff::Timestamp;
 use maint_core::failure::Failure;
 use maint_core::fault;
 use maint_core::status::Exit;
 use serde::{Deserialize, Serialize};
 
-use super::challenge::{self, Proof, checked_token};
 use super::client::{Client, explain, patient};
-use super::{ari, chain, finding};
-use crate::certificate::Certificate;
+use super::{ari, chain};
+use crate::certificate::{Certificate, hex, sha256};
 use crate::due;
 use crate::issue::Request;
 use crate::work::Work;
@@ -28,7 +25,7 @@ use crate::work::Work;
 const NOTE: &str = "order";
 
 /// How often and how long an order is asked about. The authority's `Retry-After` goes before.
-const POLL: RetryPolicy =
+pub(super) const POLL: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(50)).backoff(1.5).timeout(Duration::from_secs(180));
 
 /// An order that was placed, as the next run needs to know it.
@@ -39,6 +36,8 @@ struct Placed {
     url: String,
     names: BTreeSet<String>,
     profile: Option<String>,
+    /// SHA-256 of the public key that it certifies: an order is of no use for another one.
+    key: String,
 }
 
 /// The parts of an order that the library does not hand out.
@@ -49,9 +48,9 @@ struct Body {
 }
 
 /// Why an order came to nothing, and whether that may be tried again at once.
-struct Setback {
-    failure: Failure,
-    burned: bool,
+pub(super) struct Setback {
+    pub(super) failure: Failure,
+    pub(super) burned: bool,
 }
 
 impl From<Failure> for Setback {
@@ -137,10 +136,12 @@ impl Ordering<'_, '_> {
             url,
             names: names.clone(),
             profile: self.client.spec.profile.clone(),
+            key: hex(&sha256(&self.request.key.public())),
         }
     }
 
-    fn forget(&self) -> Result<(), Failure> {
+    /// What is under way will never be of use: the next run orders anew.
+    pub(super) fn forget(&self) -> Result<(), Failure> {
         self.request.pending.note(NOTE, &None::<Placed>)
     }
 
@@ -167,12 +168,17 @@ impl Ordering<'_, '_> {
                     Err(error) => {
                         // What of `replaces` an authority does not like is told in many ways, if at all. An order is worth
                         // more than the mention of what it replaces.
-                        let said = self.client.wire.said();
-                        tracing::info!("{}: ordering without `replaces`: {error}", self.request.name);
+                        let (said, name) = (self.client.wire.said(), self.request.name);
                         match (&said.location, said.status) {
                             // It took the order and did not repeat the field; the library hands out no such order.
-                            (Some(url), 200..300) => patient(async || self.account.order(url.clone()).await).await,
-                            (_, 400..500) if said.status != 429 => plain().await,
+                            (Some(url), 200..300) => {
+                                tracing::info!("{name}: the authority took the order without a word on `replaces`");
+                                patient(async || self.account.order(url.clone()).await).await
+                            }
+                            (_, 400..500) if said.status != 429 => {
+                                tracing::info!("{name}: ordering again without `replaces`: {error}");
+                                plain().await
+                            }
                             _ => Err(error),
                         }
                     }
@@ -251,9 +257,10 @@ impl Ordering<'_, '_> {
         Ok(chain::choose(self, &pem, names).await?)
     }
 
-    /// A refusal, which costs when the authority has looked at the order and said no.
-    fn burned(&self, doing: &str, error: Error) -> Setback {
-        let told = matches!(error, Error::Api(_));
+    /// A refusal, which costs when the authority has looked at the order and said no. Its own failures (status 5xx) are
+    /// not ours.
+    pub(super) fn burned(&self, doing: &str, error: Error) -> Setback {
+        let told = matches!(error, Error::Api(_)) && self.client.wire.said().status < 500;
         let failure = self.client.refused(doing, error);
         Setback { burned: told && failure.exit == Exit::Critical, failure }
     }
@@ -264,133 +271,6 @@ impl Ordering<'_, '_> {
         finalized.map_err(|error| self.burned("have the request signed", error))?;
         fault::point("acme-finalized");
         Ok(())
-    }
-
-    /// Shows what the authority wants to see, until it has seen it.
-    async fn prove(&self, order: &mut Order, names: &BTreeSet<String>) -> Result<(), Setback> {
-        let proofs = self.proofs(order, names).await?;
-        let spec = &self.client.spec.challenge;
-        let shown = challenge::show(spec, &proofs, &self.work.cancel).await?;
-        let proven = async {
-            tokio::time::sleep(shown.wait()).await;
-            let seen = challenge::look_as_others_do(spec, &proofs).await;
-            let refused = |setback: Setback| {
-                let mut failure = setback.failure;
-                for seen in &seen {
-                    failure.message = format!("{}; {seen}", failure.message);
-                }
-                Setback { failure, ..setback }
-            };
-            self.announce(order, &proofs).await.map_err(refused)?;
-            self.until_ready(order).await.map_err(refused)
-        };
-        let proven = tokio::select! {
-            proven = proven => proven,
-            exit = self.work.cancel.cancelled() => {
-                Err(Failure::new(exit, format!("{}: interrupted while names were being proven", self.request.name)).into())
-            }
-        };
-        for left in shown.take_down().await {
-            finding(self.work, self.request.name, "challenge-left", left);
-        }
-        proven
-    }
-
-    /// What has to be shown for the authorizations that are not valid yet.
-    async fn proofs(&self, order: &mut Order, names: &BTreeSet<String>) -> Result<Vec<Proof>, Failure> {
-        let proofs = patient(async || {
-            let mut proofs = Vec::new();
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization?;
-                if authorization.status == AuthorizationStatus::Pending {
-                    let name = authorization.identifier().to_string();
-                    let offered: Vec<String> =
-                        authorization.challenges.iter().map(|one| format!("{:?}", one.r#type)).collect();
-                    let challenge = authorization.challenge(self.client.spec.challenge.kind());
-                    proofs.push((name, offered, challenge.map(|one| (one.token.clone(), one.key_authorization()))));
-                }
-            }
-            Ok(proofs)
-        });
-        let proofs = proofs.await.map_err(|error| self.client.refused("read the order's authorizations", error))?;
-        let issuer = self.client.issuer;
-        let mut checked = Vec::new();
-        for (name, offered, challenge) in proofs {
-            if !names.contains(&name) {
-                return Err(Failure::critical(format!("{issuer}: the authority wants a proof for {name}, too")));
-            }
-            let Some((token, key_authorization)) = challenge else {
-                let kind = self.client.spec.challenge.kind();
-                return Err(Failure::usage(format!(
-                    "{issuer}: {name} cannot be proven by {kind:?}; the authority offers {}",
-                    offered.join(", ")
-                ))
-                .hint("choose another `challenge` for the issuer; names with `*.` need dns-01"));
-            };
-            checked.push(Proof {
-                name: name.strip_prefix("*.").unwrap_or(&name).to_owned(),
-                token: checked_token(&token)?,
-                key_authorization: key_authorization.as_str().to_owned(),
-                dns_value: key_authorization.dns_value(),
-            });
-        }
-        Ok(checked)
-    }
-
-    /// Tells the authority that it may look.
-    async fn announce(&self, order: &mut Order, proofs: &[Proof]) -> Result<(), Setback> {
-        let tokens: BTreeSet<&str> = proofs.iter().map(|proof| proof.token.as_str()).collect();
-        let mut told = BTreeSet::new();
-        let kind = self.client.spec.challenge.kind();
-        let announced = patient(async || {
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization?;
-                let Some(mut challenge) = authorization.challenge(kind.clone()) else { continue };
-                if tokens.contains(challenge.token.as_str()) && !told.contains(&challenge.token) {
-                    challenge.set_ready().await?;
-                    told.insert(challenge.token.clone());
-                }
-            }
-            Ok(())
-        });
-        announced.await.map_err(|error| self.burned("have the names checked", error))
-    }
-
-    async fn until_ready(&self, order: &mut Order) -> Result<(), Setback> {
-        match patient(async || order.poll_ready(&POLL).await).await {
-            Ok(OrderStatus::Invalid) => {}
-            Ok(_) => return Ok(()),
-            Err(error) if order.state().status != OrderStatus::Invalid => {
-                return Err(self.burned("have the names checked", error));
-            }
-            Err(_) => {}
-        }
-        let failure = Failure::critical(format!(
-            "{}: the authority does not accept the proof of {}",
-            self.client.issuer,
-            self.complaints(order).await
-        ));
-        Err(Setback { failure, burned: true })
-    }
-
-    /// What the authority says of each name that it refused.
-    async fn complaints(&self, order: &mut Order) -> String {
-        let mut said = Vec::new();
-        let mut authorizations = order.authorizations();
-        while let Some(Ok(mut authorization)) = authorizations.next().await {
-            // What could not be learned is missing in the message, no more.
-            let _ = patient(async || authorization.refresh().await.map(drop)).await;
-            let name = authorization.identifier().to_string();
-            let errors = authorization.challenges.iter().filter_map(|one| one.error.as_ref());
-            said.extend(errors.map(|problem| format!("{name}: {}", explain(problem))));
-            let invalid = authorization.challenges.iter().any(|one| one.status == ChallengeStatus::Invalid);
-            if invalid && said.is_empty() {
-                said.push(format!("{name}, and does not say why"));
-            }
-        }
-        if said.is_empty() { "the names, and does not say why".to_owned() } else { said.join("; ") }
     }
 }
 

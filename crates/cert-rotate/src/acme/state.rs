@@ -13,6 +13,7 @@ use maint_core::state_dir;
 use serde::{Deserialize, Serialize};
 
 use super::ari::Advice;
+use crate::live::make_public;
 
 /// The pause after the first failed proof of a name; each further failure doubles it. Public authorities allow five
 /// failures an hour.
@@ -107,12 +108,19 @@ impl StateFile {
         state.tidy(Timestamp::now());
         let text = serde_json::to_vec_pretty(&all)
             .map_err(|error| Failure::critical(format!("cannot encode {}: {error}", self.path.display())))?;
-        if let Some(parent) = self.path.parent() {
-            state_dir::ensure(parent).map_err(|error| Failure::critical(error.to_string()))?;
-        }
+        make_directory(&self.path)?;
         durable::replace(&self.path, &text, 0o600).map_err(|error| Failure::critical(error.to_string()))?;
         Ok(result)
     }
+}
+
+/// Makes the directory of a file in `accounts`, which is for this user alone, in the tool's, which servers can enter.
+pub(crate) fn make_directory(file: &Path) -> Result<(), Failure> {
+    let Some(accounts) = file.parent() else { return Ok(()) };
+    if let Some(root) = accounts.parent() {
+        make_public(root)?;
+    }
+    state_dir::ensure(accounts).map_err(|error| Failure::critical(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Of `inspect`, `inventory`, `probe` and `convert`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -34,9 +35,9 @@ pub struct ProbeArgs {
     /// How long one connection may take
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: HumanDuration,
-    /// How many connections at once
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub jobs: usize,
+    /// How many endpoints at once, with one connection each
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub jobs: NonZeroUsize,
 }
 
 /// Of `convert`.

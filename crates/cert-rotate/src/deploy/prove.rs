@@ -9,10 +9,10 @@ use std::time::Duration;
 use maint_core::cancel::Cancel;
 use tokio::time::{Instant, sleep};
 
-use crate::certificate::{Certificate, PublicKeyKind};
+use crate::certificate::Certificate;
 use crate::config::Consumer;
 use crate::endpoint::Endpoint;
-use crate::tls::{self, Asked, KeyFamily, TlsError};
+use crate::tls::{self, Asked, KeyFamily};
 
 /// How long one connection may take.
 const CONNECTION: Duration = Duration::from_secs(5);
@@ -65,25 +65,15 @@ impl Shown {
     }
 }
 
-/// The kind of signatures that a certificate's key makes.
-fn family(leaf: &Certificate) -> Option<KeyFamily> {
-    match leaf.key {
-        PublicKeyKind::Rsa(_) => Some(KeyFamily::Rsa),
-        PublicKeyKind::Ec(_) => Some(KeyFamily::Ecdsa),
-        PublicKeyKind::Ed25519 => Some(KeyFamily::Ed25519),
-        PublicKeyKind::Other(_) => None,
-    }
-}
-
 /// Connects once.
 pub async fn look(endpoint: &Endpoint, like: Option<&Certificate>) -> Shown {
-    let asked = Asked { timeout: CONNECTION, key: like.and_then(family) };
+    let asked = Asked { timeout: CONNECTION, key: like.and_then(|leaf| KeyFamily::of(&leaf.key)) };
     match tls::connect(endpoint, &asked).await {
         Ok(seen) => match seen.chain.into_iter().next() {
             Some(leaf) => Shown::Leaf(Box::new(leaf)),
             None => Shown::Refused("it shows no certificate".to_owned()),
         },
-        Err(error @ (TlsError::Connect(_) | TlsError::TimedOut(_))) => Shown::Down(error.to_string()),
+        Err(error) if error.is_down() => Shown::Down(error.to_string()),
         Err(error) => Shown::Refused(error.to_string()),
     }
 }

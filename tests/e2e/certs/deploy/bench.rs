@@ -185,6 +185,21 @@ impl Bench {
         meta["state"].as_str().unwrap().to_owned()
     }
 
+    /// No line of any private key is in what was printed, nor in the journal.
+    pub(crate) fn keeps_its_keys(&self, output: &Output) {
+        let mut texts = vec![output.stdout.clone(), output.stderr.clone()];
+        let kept = testbed::files(&self.path("state"));
+        assert!(!kept.is_empty(), "there is no journal");
+        texts.extend(kept.iter().map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()));
+        let generations = fs::read_dir(self.path("certs/archive/web")).unwrap();
+        for generation in generations {
+            let key = fs::read_to_string(generation.unwrap().path().join("privkey.pem")).unwrap();
+            for line in key.lines().filter(|line| !line.starts_with('-')) {
+                assert!(texts.iter().all(|text| !text.contains(line)), "a key was told");
+            }
+        }
+    }
+
     /// Key and certificate in `live/` are of each other, and nothing half done lies about.
     pub(crate) fn whole(&self) {
         assert!(is_pair(&self.live("")), "the key is not the certificate's");

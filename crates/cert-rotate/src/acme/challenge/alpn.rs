@@ -46,8 +46,9 @@ pub(super) fn config(proofs: &[Proof]) -> Result<Arc<ServerConfig>, Failure> {
         let key = rcgen::KeyPair::generate().map_err(|error| failed(error.to_string()))?;
         let certificate = params.self_signed(&key).map_err(|error| failed(error.to_string()))?;
         let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let certified = CertifiedKey::from_der(vec![certificate.der().clone()], der, &provider)
-            .map_err(|error| failed(error.to_string()))?;
+        let key = provider.key_provider.load_private_key(der).map_err(|error| failed(error.to_string()))?;
+        // Not `from_der`: it objects to the critical extension that this certificate is made for.
+        let certified = CertifiedKey::new(vec![certificate.der().clone()], key);
         certificates.insert(server_name(&proof.name), Arc::new(certified));
     }
     let mut config = ServerConfig::builder_with_provider(provider)
