@@ -18,7 +18,7 @@ pub use ca::CaAction;
 pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
 pub use look::{ConvertArgs, InspectArgs, InventoryArgs, ProbeArgs};
 pub use secrets::{GenerateSecretsArgs, SecretsAction};
-pub use validate::ValidateArgs;
+pub use validate::{Purpose, ValidateArgs};
 
 /// Certificates, keys and secrets, rotated with proof that they are served.
 #[derive(Debug, Parser)]
