@@ -20,7 +20,7 @@ use crate::{
 
 const STEP_COLUMNS: &[&str] = &["generation", "not_after", "duration_seconds"];
 const DUE_COLUMNS: &[&str] = &["remaining_seconds", "not_after", "renew_at"];
-const VERDICT_COLUMNS: &[&str] = &["code", "not_after"];
+const VERDICT_COLUMNS: &[&str] = &["code", "strict", "webpki", "not_after"];
 const CERT_COLUMNS: &[&str] = &["subject", "not_after", "key"];
 const SEEN_COLUMNS: &[&str] = &["protocol", "subject", "not_after"];
 const SECRET_COLUMNS: &[&str] = &["kind", "fingerprint", "age_seconds"];

@@ -9,6 +9,7 @@
 //! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
 //!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that protocol.
+//! - [`path`] and [`lint`] judge certificates, and [`verdict`] all that is known about one.
 //! - [`deploy`] makes a new generation live and proves it, or goes back.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
@@ -34,6 +35,7 @@ pub mod issue;
 pub mod key;
 pub mod letsencrypt_renewal;
 pub mod limbo;
+pub mod lint;
 pub mod live;
 pub mod path;
 pub mod pending;
@@ -47,6 +49,7 @@ pub mod secrets;
 pub mod tls;
 mod tlv;
 pub mod validate;
+pub mod verdict;
 pub mod work;
 
 use std::process::ExitCode;

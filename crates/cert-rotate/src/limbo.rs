@@ -92,7 +92,8 @@ enum Verdict {
 /// It cannot be read, is of another schema, or the answer cannot be written.
 pub fn run(file: &Path, work: &mut Work<'_>) -> Result<(), Failure> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
     let suite: Suite<'_> = serde_json::from_str(&text)
         .map_err(|error| Failure::usage(format!("{shown} is no suite of x509-limbo: {error}")))?;
     if suite.version != 1 {
@@ -140,7 +141,8 @@ fn verdict(case: &Case<'_>, now: Timestamp) -> Result<Option<String>, String> {
     let crls: Vec<Crl> = case.crls.iter().filter_map(|text| Crl::all(text.0.as_bytes()).ok()).flatten().collect();
     let revocation = if crls.is_empty() { Revocation::Ignore } else { Revocation::Require };
     let at = case.validation_time.unwrap_or(now);
-    let question = Question { leaf: &leaf, intermediates: &intermediates, roots: &roots, crls: &crls, at, purpose, revocation };
+    let question =
+        Question { leaf: &leaf, intermediates: &intermediates, roots: &roots, crls: &crls, at, purpose, revocation };
     let path = match judge(&question) {
         Ok(path) => path,
         Err(problems) => return Ok(problems.first().map(|problem| format!("{}: {}", problem.code, problem.message))),

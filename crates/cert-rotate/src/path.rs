@@ -97,8 +97,7 @@ pub fn judge(question: &Question<'_>) -> Result<Vec<Certificate>, Vec<Problem>> 
         let code = if why.ends_with(facts::TWICE) { "duplicate-extension" } else { "malformed" };
         vec![Problem::new(code, format!("{}: {why}", question.leaf.title()), 0)]
     })?;
-    let rule =
-        Rule { purpose: question.purpose, revocation: question.revocation, root: None, open: Vec::new() };
+    let rule = Rule { purpose: question.purpose, revocation: question.revocation, root: None, open: Vec::new() };
     let path = known.find(0, &rule, &mut Effort::new())?;
     Ok(path.iter().filter_map(|&number| known.facts.get(number)).map(|facts| facts.certificate.clone()).collect())
 }

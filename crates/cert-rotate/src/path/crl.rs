@@ -305,4 +305,3 @@ fn time(der: &mut Der<'_>) -> Parsed<Timestamp> {
     // The last hours of the year 9999 are beyond what a timestamp can be.
     Ok(civil.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp()))
 }
-

@@ -66,7 +66,8 @@ impl<'a> Der<'a> {
     /// The next value.
     pub(super) fn item(&mut self) -> Parsed<Item<'a>> {
         let whole = self.0;
-        let (Some((&tag, rest)), false) = (whole.split_first(), self.peek().is_some_and(|tag| tag & 0x1f == 0x1f)) else {
+        let (Some((&tag, rest)), false) = (whole.split_first(), self.peek().is_some_and(|tag| tag & 0x1f == 0x1f))
+        else {
             return malformed("a value is missing or has a long tag");
         };
         let (length, rest) = length(rest)?;

@@ -55,7 +55,8 @@ mod tests {
         for name in ["a.test", "A.Test", "a.test.", "x.b.test", "10.0.0.1", "::1", "[::1]", "0:0:0:0:0:0:0:1"] {
             assert!(covers(&certificate, name), "{name}");
         }
-        for name in ["b.test", "x.y.b.test", "xa.test", "10.0.0.2", "", ".b.test", "*.b.test", "a.test..", "10.0.0.1."] {
+        for name in ["b.test", "x.y.b.test", "xa.test", "10.0.0.2", "", ".b.test", "*.b.test", "a.test..", "10.0.0.1."]
+        {
             assert!(!covers(&certificate, name), "{name}");
         }
     }

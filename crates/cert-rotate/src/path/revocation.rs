@@ -35,11 +35,8 @@ pub(super) fn status(
     let title = facts.certificate.title();
     let mut why = "there is no revocation list for it".to_owned();
     // Every list of the issuer's is a place too, whether the certificate names it or not.
-    let everywhere = Point {
-        names: vec![GeneralName::Directory(facts.issuer.clone())],
-        reasons: ALL_REASONS,
-        issuers: Vec::new(),
-    };
+    let everywhere =
+        Point { names: vec![GeneralName::Directory(facts.issuer.clone())], reasons: ALL_REASONS, issuers: Vec::new() };
     let mut reasons = 0;
     for point in facts.extensions.points.iter().chain([&everywhere]) {
         for (number, list) in known.lists.iter().enumerate() {
@@ -98,9 +95,8 @@ fn covered(list: &List<'_>, point: &Point<'_>, facts: &Facts<'_>) -> Option<u16>
         }
     };
     let in_place = scope.names.is_empty() || scope.names.iter().any(is_named);
-    let is_kind = !(scope.only_attributes
-        || (scope.only_users && facts.is_ca())
-        || (scope.only_authorities && !facts.is_ca()));
+    let is_kind =
+        !(scope.only_attributes || (scope.only_users && facts.is_ca()) || (scope.only_authorities && !facts.is_ca()));
     (in_place && is_kind).then_some(point.reasons & scope.reasons)
 }
 

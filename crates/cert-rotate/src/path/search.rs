@@ -89,7 +89,9 @@ impl<'a> Known<'a> {
         known.add(leaf, is_root);
         for (certificates, is_root) in [(question.roots, true), (question.intermediates, false)] {
             for certificate in certificates {
-                if seen.insert(certificate.sha256()) && let Ok(facts) = Facts::read(certificate) {
+                if seen.insert(certificate.sha256())
+                    && let Ok(facts) = Facts::read(certificate)
+                {
                     known.add(facts, is_root);
                 }
             }
@@ -198,8 +200,7 @@ impl<'a> Known<'a> {
         let mut tried = false;
         for number in self.named(&facts.issuer, wanted) {
             let Some(candidate) = self.facts.get(number) else { continue };
-            let is_there =
-                |known: &usize| self.facts.get(*known).is_some_and(|known| known.is_same_entity(candidate));
+            let is_there = |known: &usize| self.facts.get(*known).is_some_and(|known| known.is_same_entity(candidate));
             // The same authority twice makes a path longer, never better.
             if path.contains(&number) || (!self.is_root(number) && path.iter().any(is_there)) {
                 continue;
