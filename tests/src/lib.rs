@@ -11,7 +11,7 @@
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
 //! - [`Nginx`] is a web server with TLS, [`Smtp`] a mail server, and a [`Pki`] makes certificates for them;
 //! - [`Pebble`] and [`Acme2Certifier`] are certificate authorities that speak ACME;
-//! - [`S3Server`] is object storage, with or without TLS;
+//! - [`S3Server`] is object storage, with or without TLS; [`pkits`] are certificates made to test validators;
 //! - [`Site`] is a server that is backed up, with its repository; a [`SmallDisk`] is there to be filled;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
@@ -25,6 +25,7 @@ mod error;
 mod nginx;
 mod pgbouncer;
 mod pki;
+pub mod pkits;
 mod port;
 mod postgres;
 mod proxy;

@@ -3,6 +3,7 @@
 //! The suite is how validators are compared, so the answers are the strict ones: a good path, a name that is covered, and a
 //! form without complaints. The answer is a document of that schema and not a stream of records, hence written as it is.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -99,7 +100,8 @@ pub fn run(file: &Path, work: &mut Work<'_>) -> Result<(), Failure> {
     if suite.version != 1 {
         return Err(Failure::usage(format!("{shown} is of version {} of the schema, not 1", suite.version)));
     }
-    let results = suite.testcases.iter().map(|case| answer(case, work.now)).collect();
+    let mut reader = Reader::default();
+    let results = suite.testcases.iter().map(|case| answer(case, &mut reader, work.now)).collect();
     let answers = Answers { version: 1, harness: format!("{}-{}", crate::TOOL, env!("CARGO_PKG_VERSION")), results };
     let cannot = |error: &dyn std::fmt::Display| Failure::critical(format!("cannot write the answers: {error}"));
     let mut stdout = std::io::stdout().lock();
@@ -107,8 +109,41 @@ pub fn run(file: &Path, work: &mut Work<'_>) -> Result<(), Failure> {
     writeln!(stdout).and_then(|()| stdout.flush()).map_err(|error| cannot(&error))
 }
 
-fn answer(case: &Case<'_>, now: Timestamp) -> Answer {
-    let (actual_result, context) = match verdict(case, now) {
+/// What was read already: a suite's cases share most of their certificates.
+#[derive(Default)]
+struct Reader {
+    certificates: HashMap<String, Vec<Certificate>>,
+    crls: HashMap<String, Vec<Crl>>,
+}
+
+impl Reader {
+    /// What cannot be read proves nothing, and does no harm: it is as if it were not there.
+    fn certificates(&mut self, texts: &[Text<'_>]) -> Vec<Certificate> {
+        let mut all = Vec::new();
+        for Text(text) in texts {
+            if !self.certificates.contains_key(text.as_ref()) {
+                let read = Certificate::all_from_pem(text.as_bytes()).unwrap_or_default();
+                self.certificates.insert(text.to_string(), read);
+            }
+            all.extend(self.certificates.get(text.as_ref()).into_iter().flatten().cloned());
+        }
+        all
+    }
+
+    fn crls(&mut self, texts: &[Text<'_>]) -> Vec<Crl> {
+        let mut all = Vec::new();
+        for Text(text) in texts {
+            if !self.crls.contains_key(text.as_ref()) {
+                self.crls.insert(text.to_string(), Crl::all(text.as_bytes()).unwrap_or_default());
+            }
+            all.extend(self.crls.get(text.as_ref()).into_iter().flatten().cloned());
+        }
+        all
+    }
+}
+
+fn answer(case: &Case<'_>, reader: &mut Reader, now: Timestamp) -> Answer {
+    let (actual_result, context) = match verdict(case, reader, now) {
         Ok(None) => (Verdict::Success, None),
         Ok(Some(why)) => (Verdict::Failure, Some(why)),
         Err(why) => (Verdict::Skipped, Some(why)),
@@ -117,7 +152,7 @@ fn answer(case: &Case<'_>, now: Timestamp) -> Answer {
 }
 
 /// What is wrong, if anything; an error when the case asks for what we do not do.
-fn verdict(case: &Case<'_>, now: Timestamp) -> Result<Option<String>, String> {
+fn verdict(case: &Case<'_>, reader: &mut Reader, now: Timestamp) -> Result<Option<String>, String> {
     if !case.signature_algorithms.is_empty() {
         return Err("which algorithms are good enough cannot be chosen".to_owned());
     }
@@ -133,12 +168,9 @@ fn verdict(case: &Case<'_>, now: Timestamp) -> Result<Option<String>, String> {
         Ok(_) => return Ok(Some("there is not exactly one certificate".to_owned())),
         Err(error) => return Ok(Some(error.to_string())),
     };
-    // What cannot be read proves nothing, and does no harm.
-    let read = |texts: &[Text<'_>]| -> Vec<Certificate> {
-        texts.iter().filter_map(|text| Certificate::all_from_pem(text.0.as_bytes()).ok()).flatten().collect()
-    };
-    let (roots, intermediates) = (read(&case.trusted_certs), read(&case.untrusted_intermediates));
-    let crls: Vec<Crl> = case.crls.iter().filter_map(|text| Crl::all(text.0.as_bytes()).ok()).flatten().collect();
+    let roots = reader.certificates(&case.trusted_certs);
+    let intermediates = reader.certificates(&case.untrusted_intermediates);
+    let crls = reader.crls(&case.crls);
     let revocation = if crls.is_empty() { Revocation::Ignore } else { Revocation::Require };
     let at = case.validation_time.unwrap_or(now);
     let question =

@@ -27,6 +27,8 @@ mod policy;
 mod revocation;
 mod search;
 mod signature;
+#[doc(hidden)]
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

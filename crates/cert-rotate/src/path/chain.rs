@@ -22,7 +22,8 @@ pub(super) fn check(known: &Known<'_>, path: &[usize], rule: &Rule, effort: &mut
     let mut problems = Vec::new();
     let mut walk = Walk {
         space: Space::default(),
-        policies: Policies::new(facts.len().saturating_sub(1)),
+        // The root is no part of the path (6.1), unless it is all there is.
+        policies: Policies::new(facts.len().saturating_sub(1).max(1)),
         allowance: u32::MAX,
         problems: &mut problems,
     };
@@ -53,6 +54,10 @@ pub(super) fn check(known: &Known<'_>, path: &[usize], rule: &Rule, effort: &mut
                 revocation::Status::Good | revocation::Status::Unknown(_) => {}
             }
         }
+    }
+    // What was left out could have been wrong.
+    if effort.exhausted && problems.is_empty() {
+        problems.push(Problem::new("too-much-work", "there is more to check than can be checked", 0));
     }
     problems
 }

@@ -234,6 +234,11 @@ impl<'a> List<'a> {
         self.entries.iter().filter(|entry| entry.serial == serial).find(is_of).copied()
     }
 
+    /// What it costs to look for a certificate in it: a share of its length.
+    pub(super) fn size(&self) -> usize {
+        1 + self.entries.len() / 16
+    }
+
     /// Whether this delta list goes on from that complete one (RFC 5280, 5.2.4).
     pub(super) fn goes_on_from(&self, complete: &List<'_>) -> bool {
         let (Some(base), Some(number), Some(from)) = (self.base, self.number, complete.number) else { return false };

@@ -1,6 +1,7 @@
 //! Extensions of certificates (RFC 5280, 4.2): all that path validation goes by. An extension of these that cannot be read
 //! makes the certificate unusable, critical or not: what it would have forbidden is not known.
 
+use super::crl::List;
 use super::der::{BIT_STRING, BOOLEAN, Der, INTEGER, Malformed, OCTET_STRING, OID, Parsed, SEQUENCE};
 use super::der::{bits, constructed, context, count, dotted, malformed, only};
 use super::facts::{Extension, extensions};
@@ -19,6 +20,9 @@ pub(super) const CRL_SIGN: u16 = 1 << 6;
 
 /// Every reason for which a certificate is revoked: all bits of ReasonFlags but the unused first.
 pub(super) const ALL_REASONS: u16 = 0x1fe;
+
+/// The most places that a certificate may name; each may repeat its issuer's name, which would be quadratic.
+const PLACES: usize = 100;
 
 /// anyPolicy.
 pub(super) const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
@@ -47,6 +51,14 @@ pub(super) struct Point<'a> {
     pub(super) reasons: u16,
     /// cRLIssuer: who issues the list, when it is not the certificate's issuer.
     pub(super) issuers: Vec<Name>,
+}
+
+impl Point<'_> {
+    /// What it costs to compare its names with those of a list.
+    pub(super) fn size(&self, list: &List<'_>) -> usize {
+        let names = list.scope.as_ref().map_or(0, |scope| scope.names.len());
+        names * (self.names.len() + self.issuers.len()) + self.issuers.len()
+    }
 }
 
 /// authorityKeyIdentifier.
@@ -253,6 +265,9 @@ fn points<'a>(value: &'a [u8], issuer: &Name) -> Parsed<Vec<Point<'a>>> {
             return malformed("a distribution point names neither a place nor an issuer");
         }
         all.push(Point { names: names.unwrap_or_default(), reasons, issuers });
+        if all.len() > PLACES {
+            return malformed("it names more places than anybody needs");
+        }
     }
     if all.is_empty() { malformed("it names no place") } else { Ok(all) }
 }

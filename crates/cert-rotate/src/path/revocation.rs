@@ -2,6 +2,7 @@
 //!
 //! A list that is out of date still proves a revocation that it has, but never that there is none.
 
+use super::Purpose;
 use super::crl::{List, REMOVED};
 use super::extension::{ALL_REASONS, CRL_SIGN, Point};
 use super::facts::Facts;
@@ -40,6 +41,9 @@ pub(super) fn status(
     let mut reasons = 0;
     for point in facts.extensions.points.iter().chain([&everywhere]) {
         for (number, list) in known.lists.iter().enumerate() {
+            if !effort.look(list.size() + point.size(list)) {
+                return Status::Unknown(format!("{title}: there are more and larger lists than can be looked at"));
+            }
             let Some(covered) = covered(list, point, facts).filter(|covered| covered & !reasons != 0) else { continue };
             if let Some(unusable) = &list.unusable {
                 why = format!("the revocation list cannot be used: {unusable}");
@@ -49,7 +53,10 @@ pub(super) fn status(
                 why = format!("the revocation list is of the future, {}", list.this_update);
                 continue;
             }
-            let Some(signer) = signer(known, number, list, subject, issuer, root, rule, effort) else {
+            // An authority may have the signer of its lists report on itself; it then says so in that certificate.
+            let reports_itself = !point.issuers.is_empty();
+            let asked = Asked { subject, issuer, root, reports_itself };
+            let Some(signer) = signer(known, number, list, asked, rule, effort) else {
                 why = String::from("nobody at hand who may do so has signed the revocation list");
                 continue;
             };
@@ -100,34 +107,46 @@ fn covered(list: &List<'_>, point: &Point<'_>, facts: &Facts<'_>) -> Option<u16>
     (in_place && is_kind).then_some(point.reasons & scope.reasons)
 }
 
+/// Whose status it is, in which path.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    subject: usize,
+    issuer: usize,
+    root: usize,
+    reports_itself: bool,
+}
+
 /// The certificate whose key signed the list and may do so: the issuer's own, or another of that name below the same root.
-#[allow(clippy::too_many_arguments, reason = "a list, whose it is, and in which path")]
 fn signer(
     known: &Known<'_>,
     number: usize,
     list: &List<'_>,
-    subject: usize,
-    issuer: usize,
-    root: usize,
+    asked: Asked,
     rule: &Rule,
     effort: &mut Effort,
 ) -> Option<usize> {
     let mut candidates = known.named(&list.issuer, list.authority_key);
-    candidates.sort_by_key(|&candidate| candidate != issuer);
+    if !effort.look(candidates.len()) {
+        return None;
+    }
+    candidates.sort_by_key(|&candidate| candidate != asked.issuer);
     candidates.into_iter().find(|&candidate| {
         let may = known.facts.get(candidate).is_some_and(|facts| facts.may(CRL_SIGN));
         if !may || known.is_signed(Thing::List(number), candidate, effort).is_err() {
             return false;
         }
-        if candidate == issuer || candidate == root {
+        if candidate == asked.issuer || candidate == asked.root {
             return true;
         }
-        if candidate == subject || rule.open.contains(&candidate) || rule.open.len() >= NESTED {
+        if candidate == asked.subject {
+            return asked.reports_itself;
+        }
+        if rule.open.contains(&candidate) || rule.open.len() >= NESTED {
             return false;
         }
         let mut open = rule.open.clone();
-        open.push(subject);
-        let inner = Rule { purpose: super::Purpose::Any, revocation: rule.revocation, root: Some(root), open };
+        open.push(asked.subject);
+        let inner = Rule { purpose: Purpose::Any, revocation: rule.revocation, root: Some(asked.root), open };
         known.find(candidate, &inner, effort).is_ok()
     })
 }
@@ -136,6 +155,9 @@ fn signer(
 fn delta<'k, 'a>(known: &'k Known<'a>, list: &List<'a>, signer: usize, effort: &mut Effort) -> Option<&'k List<'a>> {
     let at = known.question.at;
     let mut best: Option<&List<'a>> = None;
+    if !effort.look(known.lists.len()) {
+        return None;
+    }
     for (number, delta) in known.lists.iter().enumerate() {
         let in_force = delta.unusable.is_none() && delta.this_update <= at && at <= delta.next_update;
         if in_force

@@ -18,12 +18,17 @@ use super::{Problem, Purpose, Question, Revocation};
 /// The longest path: real ones have two to five certificates, those of cross-certified states eight.
 const LENGTH: usize = 16;
 
+/// The distance of what no root is above.
+const FAR: usize = usize::MAX;
+
 /// What is left to spend on one question.
 #[derive(Debug)]
 pub(super) struct Effort {
     steps: usize,
     signatures: usize,
     paths: usize,
+    /// Looks at a revocation list, and at the parts of it.
+    looks: usize,
     /// Comparisons of a name with a constraint. Others that bound it (Go, webpki) chose the same.
     pub(super) comparisons: usize,
     /// Something was left undone for want of budget.
@@ -33,12 +38,19 @@ pub(super) struct Effort {
 
 impl Effort {
     pub(super) fn new() -> Self {
-        let (steps, signatures, paths, comparisons) = (20_000, 512, 256, 250_000);
-        Effort { steps, signatures, paths, comparisons, exhausted: false, signed: HashMap::new() }
+        let (steps, signatures, paths, looks, comparisons) = (20_000, 512, 256, 4_000_000, 250_000);
+        Effort { steps, signatures, paths, looks, comparisons, exhausted: false, signed: HashMap::new() }
     }
 
     fn step(&mut self) -> bool {
         spend(&mut self.steps, &mut self.exhausted)
+    }
+
+    /// Takes the cost of a look at a list; false when nothing is left.
+    pub(super) fn look(&mut self, cost: usize) -> bool {
+        self.exhausted |= self.looks < cost;
+        self.looks = self.looks.saturating_sub(cost);
+        !self.exhausted
     }
 }
 
@@ -61,7 +73,10 @@ pub(super) struct Known<'a> {
     pub(super) question: &'a Question<'a>,
     pub(super) facts: Vec<Facts<'a>>,
     pub(super) lists: Vec<List<'a>>,
-    roots: Vec<bool>,
+    /// Certificates that validation cannot read: whose, and why.
+    unreadable: Vec<(String, String)>,
+    /// How many certificates away a root is, going by names alone; roots are at 0, and `FAR` is out of reach.
+    distances: Vec<usize>,
     by_subject: HashMap<Vec<Vec<u8>>, Vec<usize>>,
 }
 
@@ -81,21 +96,30 @@ impl<'a> Known<'a> {
     /// nothing.
     pub(super) fn read(question: &'a Question<'a>) -> Result<Self, Malformed> {
         let leaf = Facts::read(question.leaf)?;
-        let mut known =
-            Known { question, facts: Vec::new(), lists: Vec::new(), roots: Vec::new(), by_subject: HashMap::new() };
+        let mut known = Known {
+            question,
+            facts: Vec::new(),
+            lists: Vec::new(),
+            unreadable: Vec::new(),
+            distances: Vec::new(),
+            by_subject: HashMap::new(),
+        };
         let mut seen = std::collections::HashSet::new();
         let is_root = question.roots.iter().any(|root| root.sha256() == question.leaf.sha256());
         seen.insert(question.leaf.sha256());
         known.add(leaf, is_root);
         for (certificates, is_root) in [(question.roots, true), (question.intermediates, false)] {
             for certificate in certificates {
-                if seen.insert(certificate.sha256())
-                    && let Ok(facts) = Facts::read(certificate)
-                {
-                    known.add(facts, is_root);
+                if !seen.insert(certificate.sha256()) {
+                    continue;
+                }
+                match Facts::read(certificate) {
+                    Ok(facts) => known.add(facts, is_root),
+                    Err(Malformed(why)) => known.unreadable.push((certificate.subject.clone(), why)),
                 }
             }
         }
+        known.measure();
         if question.revocation != Revocation::Ignore {
             known.lists = question.crls.iter().filter_map(|crl| List::read(crl.der()).ok()).collect();
         }
@@ -106,19 +130,50 @@ impl<'a> Known<'a> {
         let number = self.facts.len();
         self.by_subject.entry(facts.subject.key().to_vec()).or_default().push(number);
         self.facts.push(facts);
-        self.roots.push(is_root);
+        self.distances.push(if is_root { 0 } else { FAR });
+    }
+
+    /// Finds the distances, from the roots outwards.
+    fn measure(&mut self) {
+        let mut by_issuer: HashMap<&[Vec<u8>], Vec<usize>> = HashMap::new();
+        for (number, facts) in self.facts.iter().enumerate() {
+            by_issuer.entry(facts.issuer.key()).or_default().push(number);
+        }
+        let mut ring: Vec<usize> = (0..self.facts.len()).filter(|&number| self.is_root(number)).collect();
+        let mut distances = self.distances.clone();
+        for distance in 1.. {
+            let mut next = Vec::new();
+            for subject in ring.iter().filter_map(|&number| self.facts.get(number)).map(|facts| facts.subject.key()) {
+                // Each name needs to be reached only once.
+                for number in by_issuer.remove(subject).unwrap_or_default() {
+                    if let Some(known) = distances.get_mut(number).filter(|known| **known == FAR) {
+                        *known = distance;
+                        next.push(number);
+                    }
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+            ring = next;
+        }
+        self.distances = distances;
+    }
+
+    fn distance(&self, number: usize) -> usize {
+        self.distances.get(number).copied().unwrap_or(FAR)
     }
 
     pub(super) fn is_root(&self, number: usize) -> bool {
-        self.roots.get(number).copied().unwrap_or(false)
+        self.distance(number) == 0
     }
 
-    /// Certificates of this subject; those with the wanted key identifier first, then roots.
+    /// Certificates of this subject; those with the wanted key identifier first, then the nearest to a root.
     pub(super) fn named(&self, subject: &Name, key: Option<&[u8]>) -> Vec<usize> {
         let mut found = self.by_subject.get(subject.key()).cloned().unwrap_or_default();
         found.sort_by_key(|&number| {
             let id = self.facts.get(number).and_then(|facts| facts.extensions.subject_key);
-            (key.is_some() && id.is_some() && key != id, !self.is_root(number))
+            (key.is_some() && id.is_some() && key != id, self.distance(number))
         });
         found
     }
@@ -166,6 +221,9 @@ impl<'a> Known<'a> {
             let message = "more certificates were handed over than can be tried; hand over only those of the chain";
             best.problems.push(Problem::new("too-much-work", message, 0));
         }
+        if best.problems.is_empty() {
+            best.problems.push(Problem::new("untrusted-root", "no path leads to the root that it must", 0));
+        }
         Err(best.problems)
     }
 
@@ -194,6 +252,8 @@ impl<'a> Known<'a> {
             return false;
         }
         if path.len() >= LENGTH {
+            let message = format!("more than {LENGTH} certificates are no path that anybody needs");
+            best.offer((false, depth, 0), vec![Problem::new("path-too-long", message, depth)]);
             return false;
         }
         let wanted = facts.extensions.authority_key.and_then(|key| key.id);
@@ -202,13 +262,13 @@ impl<'a> Known<'a> {
             let Some(candidate) = self.facts.get(number) else { continue };
             let is_there = |known: &usize| self.facts.get(*known).is_some_and(|known| known.is_same_entity(candidate));
             // The same authority twice makes a path longer, never better.
-            if path.contains(&number) || (!self.is_root(number) && path.iter().any(is_there)) {
-                continue;
-            }
             if !effort.step() {
                 return false;
             }
-            if !desperate && !self.is_plausible(candidate) {
+            if path.contains(&number) || (!self.is_root(number) && path.iter().any(is_there)) {
+                continue;
+            }
+            if !desperate && (self.distance(number) == FAR || !self.is_plausible(candidate)) {
                 best.passed_over = true;
                 continue;
             }
@@ -236,11 +296,14 @@ impl<'a> Known<'a> {
             }
         }
         if !tried {
-            let problem = if facts.is_self_issued() {
+            let issuer = &facts.certificate.issuer;
+            let unreadable = self.unreadable.iter().find(|(subject, _)| subject == issuer);
+            let problem = if let Some((subject, why)) = unreadable {
+                Problem::new("malformed", format!("{subject}: {why}"), depth + 1)
+            } else if facts.is_self_issued() {
                 let message = format!("{} is its own issuer, and is not trusted", title(facts));
                 Problem::new("untrusted-root", message, depth)
             } else {
-                let issuer = &facts.certificate.issuer;
                 let message = format!("no certificate of {issuer} is at hand, which issued {}", title(facts));
                 Problem::new("unknown-issuer", message, depth)
             };
