@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use maint_core::cli::{ChangeArgs, CommonArgs, CommonCommand, EXIT_CODES};
-use maint_core::config::{Key, Section, checked};
+use maint_core::config::{Section, checked, key};
 use maint_core::units::{HumanDuration, HumanSize};
 
 use crate::lsn::Lsn;
@@ -96,16 +96,6 @@ pub static SECTION: Section = Section {
         key("disk_days", "14", &[], checked::<u32>, "monitor-backups: the repository's disk must last so many days"),
     ],
 };
-
-const fn key(
-    name: &'static str,
-    default: &'static str,
-    env: &'static [&'static str],
-    check: fn(&str) -> Result<(), String>,
-    help: &'static str,
-) -> Key {
-    Key { name, default, env, check, help }
-}
 
 /// Backups of PostgreSQL and of files, and proof that they come back.
 #[derive(Debug, Parser)]

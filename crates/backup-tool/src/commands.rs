@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use maint_core::cancel::Cancel;
-use maint_core::cli::{block_on, common};
+use maint_core::cli::{block_on, common, run_command};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
-use maint_core::run::{Run, complain};
+use maint_core::run::Run;
 use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, KeyAction, SECTION, WalAction};
@@ -20,7 +20,7 @@ use crate::{
 
 const BACKUP_COLUMNS: &[&str] = &["kind", "size_bytes", "stored_bytes", "stop_time", "pinned"];
 const STEP_COLUMNS: &[&str] = &["label", "size_bytes", "stored_bytes", "duration_seconds"];
-const CHECK_COLUMNS: &[&str] = &["value", "objects", "bytes"];
+const CHECK_COLUMNS: &[&str] = &["value", "objects", "size_bytes"];
 const WAL_COLUMNS: &[&str] = &["first", "last", "segments", "stored_bytes"];
 const POINT_COLUMNS: &[&str] = &["time", "lsn", "xid", "name"];
 
@@ -62,26 +62,14 @@ impl Command {
 pub fn run(cli: &Cli) -> ExitCode {
     maint_core::logging::init(cli.common.verbose, cli.common.quiet, None);
     if let Command::Common(command) = &cli.command {
-        let done = common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]);
-        return done
-            .unwrap_or_else(|failure| {
-                complain(TOOL, &failure);
-                failure.exit
-            })
-            .into();
+        return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).into();
     }
     if let Command::WalPush(_) | Command::WalFetch(_) = &cli.command {
         return called_by_the_server(cli);
     }
     let (task, columns) = cli.command.task();
     let run = Run::start(TOOL, task, cli.common.output, columns);
-    let mut subject = String::new();
-    match block_on(command(cli, &run, &mut subject)) {
-        Ok(Ok(None)) => run.finish(&subject),
-        Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
-        Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
-    }
-    .into()
+    run_command(run, async |run, subject| command(cli, run, subject).await).into()
 }
 
 /// `wal-push` and `wal-fetch`: PostgreSQL decides what their exit codes mean, and their stdout goes into its log, so they

@@ -106,7 +106,7 @@ fn plan(first: &Store, second: Option<&Store>, work: &Work<'_>) -> Result<(), Fa
         let bytes: u64 = objects.missing.iter().map(|object| object.size).sum();
         let message = format!("would copy {} objects, {}", objects.missing.len(), format_bytes(bytes));
         let record = Record::new(Kind::Plan, "WAL and notes", Status::Planned, message);
-        work.run.emit(&record.field("objects", objects.missing.len()).field("bytes", bytes));
+        work.run.emit(&record.field("objects", objects.missing.len()).field("size_bytes", bytes));
     }
     for part in Part::ALL {
         let missing = match second {
@@ -220,7 +220,7 @@ fn copy_objects(first: &Store, second: &Store, guard: &Guard, work: &Work<'_>) -
         Some((status, why)) => (status, format!("{whole}; {why}")),
     };
     let record = Record::new(Kind::Step, "WAL and notes", status, message);
-    work.run.emit(&record.field("objects", copied).field("bytes", bytes));
+    work.run.emit(&record.field("objects", copied).field("size_bytes", bytes));
     Ok(())
 }
 

@@ -23,6 +23,8 @@ use crate::work::Work;
 const SEEN: &str = "prune";
 /// Where `expire` remembers what it let go.
 const EXPIRED: &str = "expired";
+/// For how long: validation runs at least once in this time.
+const EXPIRED_FOR: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
 
 /// Backups by their trees: a pin gives a snapshot another id, and the same tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,11 @@ impl Trees {
             Part::Clusters => &self.clusters,
             Part::Files => &self.files,
         }
+    }
+
+    /// Whether the tree is one of them.
+    pub fn contains(&self, tree: &str) -> bool {
+        self.clusters.contains(tree) || self.files.contains(tree)
     }
 
     /// Adds a snapshot.
@@ -213,7 +220,11 @@ fn last_seen(store: &Store) -> Result<Trees, StoreError> {
     }
 }
 
-fn expired(store: &Store) -> Result<Trees, StoreError> {
+/// What `expire` let go in the last months.
+///
+/// # Errors
+/// A note of it cannot be read.
+pub fn expired(store: &Store) -> Result<Trees, StoreError> {
     let mut all = Trees::default();
     for key in store.notes(EXPIRED)? {
         let Trees { clusters, files } = store.note(&key)?;
@@ -223,9 +234,16 @@ fn expired(store: &Store) -> Result<Trees, StoreError> {
     Ok(all)
 }
 
-/// Remembers what was seen, then forgets what was remembered before.
+/// Remembers what was seen, then forgets what was remembered before. What was let go is remembered for longer: validation
+/// asks for it, and comes by less often.
 fn remember(store: &Store, seen: &Trees) -> Result<(), StoreError> {
-    let old: Vec<String> = store.notes(SEEN)?.into_iter().chain(store.notes(EXPIRED)?).collect();
+    let mut old = store.notes(SEEN)?;
+    let since = std::time::SystemTime::now() - EXPIRED_FOR;
+    let is_old = |key: &String| {
+        let id = key.rsplit('/').next().and_then(|id| id.parse::<ulid::Ulid>().ok());
+        id.is_none_or(|id| id.datetime() < since)
+    };
+    old.extend(store.notes(EXPIRED)?.into_iter().filter(is_old));
     store.put_note(&format!("{SEEN}/{}", ulid::Ulid::generate()), seen)?;
     old.iter().try_for_each(|key| store.remove_note(key))
 }

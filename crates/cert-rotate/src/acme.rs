@@ -2,11 +2,11 @@
 //!
 //! instant-acme speaks the protocol; what is here is what an operator needs around it.
 //!
-//! - [`wire`] carries the requests and keeps what the library drops. [`client`] is one authority, and what its refusals
-//!   mean. [`account`] is our account with it.
-//! - [`order`] gets a certificate; [`prove`] and [`challenge`] prove the names, [`chain`] looks at what came.
-//! - [`ari`] learns when the authority advises to renew.
-//! - [`state`] is what must not be forgotten between runs: when not to ask, and what was picked.
+//! - `wire` carries the requests and keeps what the library drops. `client` is one authority, and what its refusals
+//!   mean. `account` is our account with it.
+//! - `order` gets a certificate; `prove` and `challenge` prove the names, `chain` looks at what came.
+//! - `ari` learns when the authority advises to renew.
+//! - `state` is what must not be forgotten between runs: when not to ask, and what was picked.
 
 mod account;
 mod ari;

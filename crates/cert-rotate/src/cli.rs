@@ -1,10 +1,8 @@
 //! The command line.
 
 mod acme;
-mod ca;
 mod deploy;
 mod look;
-mod secrets;
 mod validate;
 
 use std::path::PathBuf;
@@ -14,13 +12,11 @@ use jiff::Timestamp;
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 
 pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeArgs};
-pub use ca::CaAction;
-pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
-pub use look::{ConvertArgs, InspectArgs, InventoryArgs, ProbeArgs};
-pub use secrets::{GenerateSecretsArgs, SecretsAction};
+pub use deploy::{HistoryArgs, RollbackArgs, RotateArgs};
+pub use look::{InspectArgs, InventoryArgs, ProbeArgs};
 pub use validate::{Purpose, ValidateArgs};
 
-/// Certificates, keys and secrets, rotated with proof that they are served.
+/// Certificates and keys, rotated with proof that they are served.
 #[derive(Debug, Parser)]
 #[command(name = "cert-rotate", version, after_help = EXIT_CODES, after_long_help = AFTER)]
 pub struct Cli {
@@ -47,6 +43,7 @@ Examples:
   cert-rotate rotate --dry-run
   cert-rotate rotate web
   cert-rotate validate /etc/ssl/private 'db.example.test:5432;starttls=postgres'
+  cert-rotate probe 'db.example.test:5432;starttls=postgres'
   cert-rotate check-renewal -o ndjson | jq -r 'select(.data.status == \"warning\") | .subject'";
 
 /// The commands.
@@ -71,14 +68,6 @@ pub enum Command {
     Inspect(InspectArgs),
     /// What servers show: chain, protocol, cipher; hundreds at once
     Probe(ProbeArgs),
-    /// Between PEM, DER and PKCS #12; from JKS
-    Convert(ConvertArgs),
-    /// An authority of our own
-    Ca {
-        /// What to do with it.
-        #[command(subcommand)]
-        action: CaAction,
-    },
     /// The account at an ACME authority
     Account {
         /// What to do with it.
@@ -87,21 +76,6 @@ pub enum Command {
     },
     /// Revoke a certificate at its ACME authority
     Revoke(RevokeArgs),
-    /// Take over certificates from another program
-    Import {
-        /// From which.
-        #[command(subcommand)]
-        action: ImportAction,
-    },
-    /// Make what a specification of secrets lacks; never replaces one
-    #[command(visible_alias = "generate-production-secrets")]
-    GenerateSecrets(GenerateSecretsArgs),
-    /// Rotate and check secrets
-    Secrets {
-        /// What to do.
-        #[command(subcommand)]
-        action: SecretsAction,
-    },
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),

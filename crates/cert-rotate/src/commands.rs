@@ -4,18 +4,18 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use maint_core::cancel::Cancel;
-use maint_core::cli::{block_on, common};
+use maint_core::cli::{block_on, common, run_command};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
-use maint_core::run::{Run, complain};
+use maint_core::run::Run;
 use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command};
 use crate::config::SECTION;
 use crate::work::Work;
 use crate::{
-    TOOL, account, ca, check_renewal, convert, generate_secrets, history, import, inspect, inventory,
-    letsencrypt_renewal, limbo, probe, revoke, rollback, rotate, secrets, validate,
+    TOOL, account, check_renewal, history, inspect, inventory, letsencrypt_renewal, limbo, probe, revoke, rollback,
+    rotate, validate,
 };
 
 const STEP_COLUMNS: &[&str] = &["generation", "not_after", "duration_seconds"];
@@ -23,7 +23,6 @@ const DUE_COLUMNS: &[&str] = &["remaining_seconds", "not_after", "renew_at"];
 const VERDICT_COLUMNS: &[&str] = &["code", "strict", "webpki", "not_after"];
 const CERT_COLUMNS: &[&str] = &["subject", "not_after", "key"];
 const SEEN_COLUMNS: &[&str] = &["protocol", "subject", "not_after"];
-const SECRET_COLUMNS: &[&str] = &["kind", "fingerprint", "age_seconds"];
 
 impl Command {
     /// The task's name in records, and the fields that a table shows.
@@ -38,13 +37,8 @@ impl Command {
             Command::Inventory(_) => ("inventory", CERT_COLUMNS),
             Command::Inspect(_) => ("inspect", CERT_COLUMNS),
             Command::Probe(_) => ("probe", SEEN_COLUMNS),
-            Command::Convert(_) => ("convert", STEP_COLUMNS),
-            Command::Ca { .. } => ("ca", CERT_COLUMNS),
             Command::Account { .. } => ("account", STEP_COLUMNS),
             Command::Revoke(_) => ("revoke", STEP_COLUMNS),
-            Command::Import { .. } => ("import", STEP_COLUMNS),
-            Command::GenerateSecrets(_) => ("generate-secrets", SECRET_COLUMNS),
-            Command::Secrets { .. } => ("secrets", SECRET_COLUMNS),
             Command::Common(_) => ("", &[]),
         }
     }
@@ -54,26 +48,20 @@ impl Command {
 pub fn run(cli: &Cli) -> ExitCode {
     maint_core::logging::init(cli.common.verbose, cli.common.quiet, None);
     if let Command::Common(command) = &cli.command {
-        let done = common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]);
-        return done
-            .unwrap_or_else(|failure| {
-                complain(TOOL, &failure);
-                failure.exit
-            })
-            .into();
+        return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).into();
     }
     let (task, columns) = cli.command.task();
     let run = Run::start(TOOL, task, cli.common.output, columns);
-    let mut subject = String::new();
     // Its answer is a document of its own, which a summary would spoil.
-    let is_document = matches!(&cli.command, Command::Validate(args) if args.limbo.is_some());
-    match block_on(command(cli, &run, &mut subject)) {
-        Ok(Ok(None)) if is_document => Exit::Ok,
-        Ok(Ok(None)) => run.finish(&subject),
-        Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
-        Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
+    if matches!(&cli.command, Command::Validate(args) if args.limbo.is_some()) {
+        let mut subject = String::new();
+        return match block_on(command(cli, &run, &mut subject)) {
+            Ok(Ok(_)) => Exit::Ok,
+            Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
+        }
+        .into();
     }
-    .into()
+    run_command(run, async |run, subject| command(cli, run, subject).await).into()
 }
 
 #[allow(clippy::unused_async, reason = "signals are listened for inside of the runtime")]
@@ -109,13 +97,8 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Inventory(args) => inventory::run(args, work),
         Command::Inspect(args) => inspect::run(args, work),
         Command::Probe(args) => probe::run(args, work),
-        Command::Convert(args) => convert::run(args, work),
-        Command::Ca { action } => ca::run(action, work),
         Command::Account { action } => account::run(action, work),
         Command::Revoke(args) => revoke::run(args, work),
-        Command::Import { action } => import::run(action, work),
-        Command::GenerateSecrets(args) => generate_secrets::run(args, work),
-        Command::Secrets { action } => secrets::run(action, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use maint_core::config::{Document, Key, Section, Settings, checked, find};
+use maint_core::config::{Document, Section, Settings, checked, find, key};
 use maint_core::failure::Failure;
 use maint_core::units::HumanDuration;
 use serde::Deserialize;
@@ -38,16 +38,6 @@ pub static SECTION: Section = Section {
         key("keep", "5", &[], checked::<usize>, "generations of a certificate that are kept"),
     ],
 };
-
-const fn key(
-    name: &'static str,
-    default: &'static str,
-    env: &'static [&'static str],
-    check: fn(&str) -> Result<(), String>,
-    help: &'static str,
-) -> Key {
-    Key { name, default, env, check, help }
-}
 
 /// One certificate that is kept renewed.
 #[derive(Debug, Clone, Deserialize)]
@@ -98,7 +88,8 @@ pub struct Install {
 pub struct Consumer {
     /// What messages call it.
     pub name: String,
-    /// Whether it would accept the files, before they are live: a command, as a list of arguments.
+    /// Whether it would take the files in `live/`, asked after the switch and before it is told: a command, as a list of
+    /// arguments (`["nginx", "-t"]`).
     pub test: Option<Vec<String>>,
     /// How it is told.
     pub reload: Reload,
@@ -173,15 +164,6 @@ impl TryFrom<String> for HumanDurationText {
 pub enum IssuerSpec {
     /// An authority that speaks ACME (RFC 8555).
     Acme(AcmeSpec),
-    /// An authority of our own, kept by `cert-rotate ca`.
-    Ca {
-        /// The authority's directory.
-        directory: PathBuf,
-        /// The signing authority's name in it (an intermediate).
-        authority: String,
-        /// How long a certificate is valid, 47 days by default.
-        lifetime: Option<HumanDurationText>,
-    },
     /// Somebody else: a request is written, and the certificate is put beside it by hand or by another program.
     Csr {
         /// Where `NAME.csr` is written and `NAME.pem` (the chain, leaf first) is awaited.
@@ -322,9 +304,8 @@ mod tests {
 
     const WHOLE: &str = r#"
 [issuers.inside]
-kind = "ca"
-directory = "/etc/maint/ca"
-authority = "services"
+kind = "csr"
+directory = "/etc/maint/requests"
 
 [issuers.public]
 kind = "acme"
@@ -364,7 +345,7 @@ verify = ["127.0.0.1:5432;starttls=postgres"]
         let wanted = load(WHOLE).unwrap();
         assert_eq!(wanted.certs["web"].consumers.len(), 2);
         assert_eq!(wanted.certs["web"].key_type, KeyType::P384);
-        assert!(matches!(wanted.issuers["inside"], IssuerSpec::Ca { .. }));
+        assert!(matches!(wanted.issuers["inside"], IssuerSpec::Csr { .. }));
     }
 
     #[test]

@@ -119,22 +119,11 @@ pub struct Done {
     pub connections: u64,
 }
 
-/// What consumers themselves have against a generation that is not live yet: their tests, and whether they answer at all.
-/// A server that is down could neither show the new certificate nor, afterwards, the old one.
-pub fn consumers_object(work: &Work<'_>, deployment: &Deployment<'_>, staged: &Generation) -> Vec<Problem> {
-    let current = deployment.live.current(deployment.name).ok().flatten();
-    let old = current.as_ref().and_then(Generation::leaf);
+/// Consumers that do not answer at all, before anything is changed: a server that is down could neither show the new
+/// certificate nor, afterwards, the old one.
+pub fn down_before(work: &Work<'_>, deployment: &Deployment<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let Some(leaf) = staged.leaf() else { return problems };
-    let env = deployment.env(&staged.directory, leaf, old);
-    for consumer in &deployment.spec.consumers {
-        let Some(test) = &consumer.test else { continue };
-        let tested = work.block_on(program::run(test, &env, program::LIMIT, Some(&work.cancel)));
-        if let Err(error) = tested {
-            problems.push(Problem { code: "consumer-test", message: format!("{}: {error}", consumer.name) });
-        }
-    }
-    if current.is_some() {
+    if deployment.live.current(deployment.name).ok().flatten().is_some() {
         for (consumer, endpoint, shown) in work.block_on(look_at_all(&deployment.spec.consumers, None)) {
             if let Shown::Down(why) = shown {
                 let message = format!("{consumer} is down before anything was changed ({endpoint}: {why})");
@@ -214,6 +203,15 @@ impl Way<'_> {
         let env = self.deployment.env(&live.link(name), leaf, old);
         let known = self.deployment.known(self.previous.as_ref());
         let cancel = Some(&self.work.cancel);
+        // After the switch, because a server's own test reads the files that its configuration names; before anybody is
+        // told, so that nobody has served what is taken back.
+        for (consumer, test) in spec.consumers.iter().filter_map(|consumer| Some((consumer, consumer.test.as_ref()?))) {
+            tracing::info!("{name}: testing {}", consumer.name);
+            self.work
+                .block_on(program::run(test, &env, program::LIMIT, cancel))
+                .map_err(|error| format!("{} would not take it: {error}", consumer.name))?;
+            point("deploy-tested");
+        }
         for consumer in &spec.consumers {
             if self.work.cancel.is_cancelled() {
                 return Err(format!("the run was interrupted before {} was told", consumer.name));

@@ -43,6 +43,5 @@ pub fn obtain(request: &Request<'_>, issuer: &IssuerSpec, work: &Work<'_>) -> Re
     match issuer {
         IssuerSpec::Acme(issuer) => crate::acme::obtain(request, issuer, work),
         IssuerSpec::Csr { directory, .. } => crate::csr::obtain(request, directory, work),
-        IssuerSpec::Ca { .. } => Err(Failure::critical(format!("{}: there is no issuer yet", request.name))),
     }
 }

@@ -1,4 +1,4 @@
-//! cert-rotate: certificates, keys and secrets, rotated with proof that they are served.
+//! cert-rotate: certificates and keys, rotated with proof that they are served.
 //!
 //! A server's answer to "reload" says nothing about what it serves afterwards, so a rotation here ends with real
 //! handshakes: either every consumer shows the new certificate, or the previous one is put back and shown again.
@@ -15,20 +15,16 @@
 
 pub mod account;
 pub mod acme;
-pub mod ca;
 pub mod certificate;
 pub mod check_renewal;
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod convert;
 pub mod csr;
 pub mod deploy;
 pub mod due;
 pub mod endpoint;
-pub mod generate_secrets;
 pub mod history;
-pub mod import;
 pub mod inspect;
 pub mod inventory;
 pub mod issue;
@@ -45,7 +41,6 @@ pub mod revoke;
 pub mod rollback;
 pub mod roots;
 pub mod rotate;
-pub mod secrets;
 pub mod tls;
 mod tlv;
 pub mod validate;

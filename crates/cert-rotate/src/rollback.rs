@@ -8,7 +8,7 @@ use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
 use crate::cli::RollbackArgs;
-use crate::deploy::{Deployment, Outcome, consumers_object, deploy};
+use crate::deploy::{Deployment, Outcome, deploy};
 use crate::live::{Generation, Live, State};
 use crate::rotate::{about, told};
 use crate::work::Work;
@@ -88,8 +88,5 @@ fn check(work: &Work<'_>, deployment: &Deployment<'_>, to: &Generation) -> Resul
     if !live.key(name, to.number)?.is_of(leaf) {
         return Err(refused("its private key is not the certificate's".to_owned()));
     }
-    match consumers_object(work, deployment, to).into_iter().find(|problem| problem.code == "consumer-test") {
-        Some(problem) => Err(refused(problem.message)),
-        None => Ok(()),
-    }
+    Ok(())
 }

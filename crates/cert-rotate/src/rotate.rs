@@ -20,7 +20,7 @@ use crate::cli::RotateArgs;
 use crate::config::{CertSpec, IssuerSpec, SECTION, Wanted};
 use crate::deploy::gate::{Candidate, Problem, judge};
 use crate::deploy::prove::Shown;
-use crate::deploy::{Deployment, Done, Outcome, consumers_object, deploy};
+use crate::deploy::{Deployment, Done, Outcome, deploy, down_before};
 use crate::issue::{self, Answer, Request};
 use crate::live::{Generation, Live, Meta, State};
 use crate::roots::Roots;
@@ -126,7 +126,6 @@ pub fn roots(work: &Work<'_>, spec: &CertSpec, issuer: &IssuerSpec) -> Result<Ro
     let of_issuer = match issuer {
         IssuerSpec::Acme(acme) => acme.roots.as_ref(),
         IssuerSpec::Csr { roots, .. } => roots.as_ref(),
-        IssuerSpec::Ca { .. } => None,
     };
     match spec.roots.as_ref().or(of_issuer) {
         // Every text is a set of roots: a word, or a file.
@@ -244,7 +243,7 @@ impl<'a> Rotation<'a> {
         let duplicates = duplicates(live, name, &issued.chain, current)?;
         let account = match issuer {
             IssuerSpec::Acme(acme) => Some(acme.directory.clone()),
-            IssuerSpec::Ca { .. } | IssuerSpec::Csr { .. } => None,
+            IssuerSpec::Csr { .. } => None,
         };
         let meta = Meta { account, ..Meta::staged(&spec.issuer, jiff::Timestamp::now()) };
         let staged = live.write(name, &issued.chain, &issued.key, &meta, access)?;
@@ -264,7 +263,7 @@ impl<'a> Rotation<'a> {
         let mut problems = judge(&candidate);
         let inherent = problems.iter().any(|problem| !matches!(problem.code, "not-yet-valid" | "chain-untrusted"));
         if problems.is_empty() {
-            problems = consumers_object(self.work, self.deployment, &staged);
+            problems = down_before(self.work, self.deployment);
         }
         if !problems.is_empty() {
             return self.reject(&staged, &problems, inherent);

@@ -44,9 +44,6 @@ type Looked = Result<Box<Subject>, Unseen>;
 /// # Errors
 /// There is no target, or what to judge by cannot be read: roots, lists, the key.
 pub fn run(args: &ValidateArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    if let Some(suite) = &args.limbo {
-        return crate::limbo::run(suite, work);
-    }
     let targets = targets(&args.targets)?;
     work.subject = match targets.as_slice() {
         [] => {
@@ -189,6 +186,8 @@ fn tell(subject: &Subject, verdict: &Verdict, work: &Work<'_>) {
     }
     work.run.emit(
         &record
+            // A server may show one certificate for each kind of key.
+            .label("key", leaf.key.to_string())
             .field("strict", &verdict.strict)
             .field("webpki", &verdict.webpki)
             .field("subject", &leaf.subject)
@@ -202,14 +201,18 @@ fn tell(subject: &Subject, verdict: &Verdict, work: &Work<'_>) {
             .field("depth", verdict.chain.len().saturating_sub(1))
             .field("chain", chain),
     );
-    for finding in &verdict.findings {
+    for (number, finding) in verdict.findings.iter().enumerate() {
         let record = Record::new(Kind::Finding, source, finding.status, &finding.message)
             .label("code", finding.code)
             .label("depth", finding.depth.to_string())
             .field("code", finding.code)
             .field("depth", finding.depth)
             .field("sha256", leaf.fingerprint());
-        // What is only worth knowing is for those who ask for every event.
-        if finding.status.severity() == Severity::Ok { work.run.detail(&record) } else { work.run.emit(&record) }
+        // People have read the worst above already; and what is only worth knowing is for those who take every event.
+        if number == 0 || finding.status.severity() == Severity::Ok {
+            work.run.detail(&record);
+        } else {
+            work.run.emit(&record);
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::guard::Guard;
 use crate::output::Format;
 use crate::record::{Kind, Record};
-use crate::run::Run;
+use crate::run::{Run, complain};
 use crate::status::{Exit, Status};
 use crate::units::HumanDuration;
 use crate::window::Window;
@@ -113,11 +113,32 @@ pub fn parse_from<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Result
     })
 }
 
-/// Runs one of the common subcommands.
-///
-/// # Errors
-/// The configuration does not hold, or stdout cannot be written.
+/// Runs one of the common subcommands. What goes wrong (the configuration does not hold, stdout cannot be written) is said
+/// on stderr.
 pub fn common<C: CommandFactory>(
+    command: &CommonCommand,
+    args: &CommonArgs,
+    tool: &'static str,
+    sections: &[&'static Section],
+) -> Exit {
+    try_common::<C>(command, args, tool, sections).unwrap_or_else(|failure| {
+        complain(tool, &failure);
+        failure.exit
+    })
+}
+
+/// Runs a command of a tool on a new runtime and ends its run: as its records say, as interrupted when the command answers
+/// with a signal's exit code, or with its failure. The command is handed what the summary will be about, to sharpen it.
+pub fn run_command(run: Run, command: impl AsyncFnOnce(&Run, &mut String) -> Result<Option<Exit>, Failure>) -> Exit {
+    let mut subject = String::new();
+    match block_on(command(&run, &mut subject)) {
+        Ok(Ok(None)) => run.finish(&subject),
+        Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
+        Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
+    }
+}
+
+fn try_common<C: CommandFactory>(
     command: &CommonCommand,
     args: &CommonArgs,
     tool: &'static str,

@@ -53,6 +53,17 @@ pub struct Key {
     pub help: &'static str,
 }
 
+/// A key, for tables of many.
+pub const fn key(
+    name: &'static str,
+    default: &'static str,
+    env: &'static [&'static str],
+    check: fn(&str) -> Result<(), String>,
+    help: &'static str,
+) -> Key {
+    Key { name, default, env, check, help }
+}
+
 /// A table of `maint.toml`.
 #[derive(Debug)]
 pub struct Section {

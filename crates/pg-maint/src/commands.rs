@@ -1,13 +1,13 @@
 //! One function a command: configuration, guards, then inspect, plan and execute in each database.
 
 use maint_core::cancel::Cancel;
-use maint_core::cli::{block_on, common, open_guard, state_directory};
+use maint_core::cli::{common, open_guard, run_command, state_directory};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
 use maint_core::pg::connect::Session;
 use maint_core::pg::dsn::Target;
 use maint_core::record::{Kind, Record};
-use maint_core::run::{Run, complain};
+use maint_core::run::Run;
 use maint_core::status::{Exit, Status};
 use maint_core::units::{HumanDuration, HumanRatio, HumanSize};
 
@@ -28,10 +28,7 @@ pub fn run(cli: &Cli) -> Exit {
     maint_core::logging::init(cli.common.verbose, cli.common.quiet, Some(Box::new(maint_core::pg::notices::layer())));
     let (task, columns) = match &cli.command {
         Command::Common(command) => {
-            return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).unwrap_or_else(|failure| {
-                complain(TOOL, &failure);
-                failure.exit
-            });
+            return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]);
         }
         Command::VacuumAnalyze(_) => ("vacuum-analyze", STEP_COLUMNS),
         Command::ReindexTables(_) => ("reindex-tables", STEP_COLUMNS),
@@ -41,12 +38,7 @@ pub fn run(cli: &Cli) -> Exit {
         Command::MonitorConnections(_) => ("monitor-connections", CHECK_COLUMNS),
     };
     let run = Run::start(TOOL, task, cli.common.output, columns);
-    let mut subject = String::new();
-    match block_on(command(cli, &run, task, &mut subject)) {
-        Ok(Ok(None)) => run.finish(&subject),
-        Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
-        Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
-    }
+    run_command(run, async |run, subject| command(cli, run, task, subject).await)
 }
 
 /// Runs the command; the exit code is there when a signal ended it.

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use maint_core::cancel::Cancel;
-use maint_core::cli::{block_on, common, open_guard, state_directory};
+use maint_core::cli::{common, open_guard, run_command, state_directory};
 use maint_core::config::{COMMON, Settings};
 use maint_core::confirm::confirm;
 use maint_core::failure::Failure;
 use maint_core::lock::{LockError, RunLock};
 use maint_core::record::{Kind, Record};
-use maint_core::run::{Run, complain};
+use maint_core::run::Run;
 use maint_core::state_dir;
 use maint_core::status::{Exit, Status};
 use maint_core::units::{HumanDuration, format_count, format_ratio};
@@ -37,10 +37,7 @@ pub fn run(cli: &Cli) -> Exit {
     maint_core::logging::init(cli.common.verbose, cli.common.quiet, None);
     let (task, columns) = match &cli.command {
         Command::Common(command) => {
-            return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).unwrap_or_else(|failure| {
-                complain(TOOL, &failure);
-                failure.exit
-            });
+            return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]);
         }
         Command::CacheCleanup(_) => ("cache-cleanup", STEP_COLUMNS),
         Command::ExpireKeys(_) => ("expire-keys", STEP_COLUMNS),
@@ -56,12 +53,7 @@ pub fn run(cli: &Cli) -> Exit {
     // granted is no matter.
     let _ = rustix::process::nice(NICE);
     let run = Run::start(TOOL, task, cli.common.output, columns);
-    let mut subject = String::new();
-    match block_on(command(cli, &run, &mut subject)) {
-        Ok(Ok(None)) => run.finish(&subject),
-        Ok(Ok(Some(exit))) => run.interrupted(&subject, exit),
-        Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
-    }
+    run_command(run, async |run, subject| command(cli, run, subject).await)
 }
 
 /// Runs the command; the exit code is there when a signal ended it.

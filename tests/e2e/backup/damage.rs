@@ -123,7 +123,7 @@ fn what_is_lost_or_cut_short_is_found() {
     // A segment that the backup needs; one before the first backup may go.
     let needed = listed[0]["data"]["start_segment"].as_str().unwrap().to_owned();
     for (kind, is_one) in KINDS.into_iter().filter(|(kind, _)| !["configuration", "key"].contains(kind)) {
-        let is_it = |path: &str| is_one(path) && (kind != "segment" || path.contains(&needed));
+        let is_it = |path: &str| is_one(path) && (kind != "segment" || path.ends_with(&format!("{needed}.wal")));
         let below = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
         let object = files(&root).into_iter().find(|path| is_it(&below(path))).unwrap();
         let whole = fs::read(&object).unwrap();

@@ -84,6 +84,9 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// How many runs are killed before their end: backups, archived segments, prunes, restores.
+const KILLS: (usize, usize, usize, usize) = (18, 14, 8, 10);
+
 #[test]
 fn a_backup_that_is_killed_at_any_moment_harms_nothing() {
     let site = Site::start("").unwrap();
@@ -91,7 +94,7 @@ fn a_backup_that_is_killed_at_any_moment_harms_nothing() {
     let whole = timed(&site, &["full-backup"]);
     let mut kills = 0;
     let mut known = labels(&site);
-    while kills < 16 {
+    while kills < KILLS.0 {
         site.work(5).unwrap();
         let args = if kills % 2 == 0 { &["full-backup"][..] } else { &["incremental-backup", "--force-read"] };
         kills += usize::from(killed(&site, args, dice.moment(whole)));
@@ -119,13 +122,15 @@ fn a_segment_whose_archiving_is_killed_at_any_moment_is_archived_by_the_next_try
     site.sql("SELECT pg_reload_conf()").unwrap();
     let mut dice = Dice::new();
     let mut segments = Vec::new();
-    for _ in 0..18 {
+    for _ in 0..4 * KILLS.1 {
         site.work(20).unwrap();
         segments.push(site.sql("SELECT pg_walfile_name(pg_switch_wal())").unwrap());
     }
     let pg_wal = site.server().data_dir().join("pg_wal");
     let push = |segment: &str| text(&pg_wal.join(segment));
-    let whole = timed(&site, &["wal-push", &push(&segments[0])]);
+    timed(&site, &["wal-push", &push(&segments[0])]);
+    // The first one makes directories and fills caches.
+    let whole = timed(&site, &["wal-push", &push(&segments[1])]);
     let fetched = site.dir().join("fetched");
     let fetch = |segment: &str| {
         let output = site.run(&["wal-fetch", segment, &text(&fetched)]).unwrap();
@@ -135,20 +140,22 @@ fn a_segment_whose_archiving_is_killed_at_any_moment_is_archived_by_the_next_try
         (output.code, same)
     };
     let mut kills = 0;
-    for segment in &segments[1..] {
+    for segment in &segments[2..] {
+        if kills == KILLS.1 {
+            break;
+        }
         kills += usize::from(killed(&site, &["wal-push", &push(segment)], dice.moment(whole)));
         // There or not, but never in part.
         assert!([(0, true), (1, false)].contains(&fetch(segment)), "{segment}");
         site.ok(&["wal-push", &push(segment)]).unwrap();
         assert_eq!(fetch(segment), (0, true), "{segment}");
     }
-    assert!(kills > 0, "none of 17 was killed before its end");
+    assert_eq!(kills, KILLS.1, "too few of {} were killed before their end", segments.len());
     site.ok(&["validate-backups"]).unwrap();
 }
 
 #[test]
 fn a_prune_that_is_killed_at_any_moment_harms_nothing() {
-    // In the configuration, so that validation knows what may be gone.
     let site = Site::start("keep_full = 1\nkeep_days = 0").unwrap();
     let mut dice = Dice::new();
     site.sql("CREATE TABLE filler AS SELECT n, md5(n::text) FROM generate_series(1, 20000) n").unwrap();
@@ -160,14 +167,14 @@ fn a_prune_that_is_killed_at_any_moment_harms_nothing() {
     renew();
     renew();
     let whole = timed(&site, &["prune", "--yes"]);
-    for _ in 0..9 {
+    let mut kills = 0;
+    while kills < KILLS.2 {
         renew();
-        killed(&site, &["prune", "--yes"], dice.moment(whole));
-        // That a backup was let go by other rules than the configured ones is worth a warning.
-        assert!(site.run(&["validate-backups"]).unwrap().code <= 1);
+        kills += usize::from(killed(&site, &["prune", "--yes"], dice.moment(whole)));
+        site.ok(&["validate-backups"]).unwrap();
         site.ok(&["prune", "--yes"]).unwrap();
     }
-    assert!(site.run(&["validate-backups", "--all"]).unwrap().code <= 1);
+    site.ok(&["validate-backups", "--all"]).unwrap();
     restic_checks(&site);
     assert!(leftovers(&site).is_empty(), "{:?}", leftovers(&site));
     restored_whole(&site, "restored", "latest");
@@ -181,12 +188,13 @@ fn a_restore_that_is_killed_at_any_moment_cannot_be_started() {
     let mut dice = Dice::new();
     let whole =
         timed(&site, &["database-recovery", "--immediate", "--yes", "--target-dir", &text(&site.dir().join("r"))]);
-    let mut killed_ones = 0;
-    for round in 0..10 {
+    let (mut kills, mut round) = (0, 0);
+    while kills < KILLS.3 {
+        round += 1;
         let target = site.dir().join(format!("r{round}"));
         let args = ["database-recovery", "--immediate", "--yes", "--target-dir", &text(&target)];
         let early = killed(&site, &args, dice.moment(whole));
-        killed_ones += usize::from(early);
+        kills += usize::from(early);
         if target.join("global/pg_control").exists() {
             site.program_ok(site.server_program("pg_verifybackup"), &["-n", &text(&target)]).unwrap();
         } else {
@@ -195,7 +203,6 @@ fn a_restore_that_is_killed_at_any_moment_cannot_be_started() {
         }
         let _ = fs::remove_dir_all(&target);
     }
-    assert!(killed_ones >= 5, "only {killed_ones} of 10 were killed before their end");
     site.ok(&["validate-backups"]).unwrap();
     restored_whole(&site, "restored", "latest");
 }

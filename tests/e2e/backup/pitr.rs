@@ -1,7 +1,7 @@
 //! Recovery to a moment: each is an exact prefix of what was committed.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use testbed::{Site, records};
 
@@ -35,14 +35,34 @@ fn committed(site: &Site, rows: usize) -> Vec<(u64, String)> {
 fn a_hundred_moments_are_each_an_exact_prefix() {
     let site = Site::start("").unwrap();
     site.ok(&["full-backup"]).unwrap();
-    let mut moments = Vec::new();
-    for round in 0..5 {
-        moments.extend(committed(&site, 20));
-        if round == 2 {
-            site.ok(&["incremental-backup"]).unwrap();
+    // Meanwhile others commit, roll back and build indexes without pause.
+    site.sql("CREATE TABLE busy AS SELECT n, 0 AS changes FROM generate_series(1, 200) n").unwrap();
+    let (done, changes) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let load = &|number: usize| {
+        let sql = format!(
+            "UPDATE busy SET changes = changes + 1 WHERE n % 3 = {number}; \
+             BEGIN; DELETE FROM busy; ROLLBACK; REINDEX TABLE busy"
+        );
+        while !done.load(Ordering::Relaxed) {
+            site.sql(&sql).unwrap();
+            changes.fetch_add(1, Ordering::Relaxed);
         }
-        site.switch().unwrap();
-    }
+    };
+    let mut moments = Vec::new();
+    std::thread::scope(|scope| {
+        for number in 0..2 {
+            scope.spawn(move || load(number));
+        }
+        for round in 0..5 {
+            moments.extend(committed(&site, 20));
+            if round == 2 {
+                site.ok(&["incremental-backup"]).unwrap();
+            }
+            site.switch().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(changes.load(Ordering::Relaxed) > 10, "there was no load");
     committed(&site, 1);
     site.switch().unwrap();
     assert_eq!(moments.len(), 100);

@@ -1,8 +1,6 @@
 //! Of `rotate`, `rollback`, `history` and `import`.
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand};
+use clap::Args;
 use maint_core::cli::ChangeArgs;
 
 /// Of `rotate`.
@@ -35,17 +33,4 @@ pub struct RollbackArgs {
 pub struct HistoryArgs {
     /// Certificates, by their names; all when none is named
     pub names: Vec<String>,
-}
-
-/// Of `import`.
-#[derive(Debug, Subcommand)]
-pub enum ImportAction {
-    /// Take over the certificates of a certbot directory; its live/ paths stay valid
-    Certbot {
-        /// certbot's directory, as /etc/letsencrypt
-        directory: PathBuf,
-        /// Guards.
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
 }

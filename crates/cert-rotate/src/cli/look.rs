@@ -4,13 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use maint_core::cli::ChangeArgs;
 use maint_core::units::HumanDuration;
 
 /// Of `inventory`.
 #[derive(Debug, Args)]
 pub struct InventoryArgs {
-    /// Files, directories, or HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// Files, directories, or `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// File with the passphrase of keystores
     #[arg(long, value_name = "FILE")]
@@ -30,7 +29,7 @@ pub struct InspectArgs {
 /// Of `probe`.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// How long one connection may take
     #[arg(long, value_name = "DURATION", default_value = "10s")]
@@ -38,26 +37,4 @@ pub struct ProbeArgs {
     /// How many endpoints at once, with one connection each
     #[arg(long, value_name = "N", default_value = "64")]
     pub jobs: NonZeroUsize,
-}
-
-/// Of `convert`.
-#[derive(Debug, Args)]
-pub struct ConvertArgs {
-    /// What to read: PEM, DER, PKCS #12 or JKS
-    pub inputs: Vec<PathBuf>,
-    /// Where to write; the kind follows from the name (.pem, .der, .p12) or from --to
-    #[arg(long, value_name = "FILE")]
-    pub into: PathBuf,
-    /// Which kind to write
-    #[arg(long, value_name = "KIND")]
-    pub to: Option<String>,
-    /// File with the passphrase of what is read
-    #[arg(long, value_name = "FILE")]
-    pub passphrase_file: Option<PathBuf>,
-    /// File with the passphrase of what is written
-    #[arg(long, value_name = "FILE")]
-    pub new_passphrase_file: Option<PathBuf>,
-    /// Guards.
-    #[command(flatten)]
-    pub change: ChangeArgs,
 }

@@ -2,7 +2,7 @@
 //!
 //! That it was told is all that is known afterwards: a signal has no answer, PostgreSQL answers `t` whether it took the new
 //! files or not, and a command returns what its author thought of. What counts is what the consumer shows then
-//! ([`super::prove`]).
+//! ([`mod@super::prove`]).
 
 mod redis;
 mod signal;

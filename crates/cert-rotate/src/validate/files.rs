@@ -110,7 +110,17 @@ impl Group<'_> {
     fn subjects(&self, beside: &[Certificate], partner: Option<&(PathBuf, PrivateKey)>) -> Vec<Looked> {
         let leaves: Vec<&Certificate> = self.leaves();
         let count = leaves.len();
-        leaves.into_iter().map(|leaf| Ok(Box::new(self.subject(leaf, count, beside, partner)))).collect()
+        let place = |leaf: &Certificate| self.certificates.iter().position(|one| one == leaf).unwrap_or_default() + 1;
+        leaves
+            .into_iter()
+            .map(|leaf| {
+                let mut subject = self.subject(leaf, count, beside, partner);
+                if count > 1 {
+                    subject.source = format!("{}#{}", self.source, place(leaf));
+                }
+                Ok(Box::new(subject))
+            })
+            .collect()
     }
 
     /// Those that speak for somebody. When all are authorities, as in a store of roots, every one of them.

@@ -1,1 +1,0 @@
-//! An authority of our own, and handshakes at every phase of its rollover.

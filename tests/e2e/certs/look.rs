@@ -1,1 +1,0 @@
-//! inspect, inventory and convert.

@@ -1,1 +1,0 @@
-//! Secrets made, rotated and checked.
