@@ -74,7 +74,7 @@ fn of_subscriber(facts: &Facts<'_>) -> Vec<Lint> {
     let wildcard = dns().find(|name| name.strip_prefix("*.").unwrap_or(name).contains('*'));
     let underscore = dns().find(|name| name.contains('_'));
     let reserved = dns().find(|name| name.split('.').any(is_reserved_label));
-    let internal = dns().find(|name| is_host(name.trim_start_matches("*.")) && !is_public(name));
+    let internal = dns().find(|name| name.parse::<IpAddr>().is_err() && is_host(name.trim_start_matches("*.")) && !is_public(name));
     let private = names.iter().find_map(|name| match name {
         GeneralName::IPAddress(bytes) => ip(bytes).filter(is_private),
         _ => None,
