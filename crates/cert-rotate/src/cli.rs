@@ -1,8 +1,11 @@
 //! The command line.
 
 mod acme;
+mod ca;
 mod deploy;
 mod look;
+mod secrets;
+mod validate;
 
 use std::path::PathBuf;
 
@@ -11,10 +14,16 @@ use jiff::Timestamp;
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 
 pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeArgs};
+pub use ca::{
+    CaAction, CaCrlArgs, CaCrossSignArgs, CaInitArgs, CaIntermediateArgs, CaMtlsPairArgs, CaRevokeArgs, CaSignArgs,
+    Profile, Reason, RolloverAction, Sealing,
+};
 pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
 pub use look::{ConvertArgs, ConvertTo, InspectArgs, InventoryArgs, ProbeArgs};
+pub use secrets::{GenerateSecretsArgs, RotateSecretsArgs, SecretsAction};
+pub use validate::{Purpose, ValidateArgs};
 
-/// Certificates and keys, rotated with proof that they are served.
+/// Certificates, keys and secrets, rotated with proof that they are served.
 #[derive(Debug, Parser)]
 #[command(name = "cert-rotate", version, after_help = EXIT_CODES, after_long_help = AFTER)]
 pub struct Cli {
@@ -40,6 +49,7 @@ Examples:
   cert-rotate check-renewal
   cert-rotate rotate --dry-run
   cert-rotate rotate web
+  cert-rotate validate /etc/ssl/private 'db.example.test:5432;starttls=postgres'
   cert-rotate probe 'db.example.test:5432;starttls=postgres'
   cert-rotate check-renewal -o ndjson | jq -r 'select(.data.status == \"warning\") | .subject'";
 
@@ -52,6 +62,9 @@ pub enum Command {
     LetsencryptRenewal(LetsencryptRenewalArgs),
     /// Which certificates are due, by their lifetime and by what their authority advises
     CheckRenewal(CheckRenewalArgs),
+    /// Chains, names, purposes, keys, revocation and form of certificates in files and on servers
+    #[command(visible_alias = "validate-certificates")]
+    Validate(ValidateArgs),
     /// Switch back to an earlier generation, with proof
     Rollback(RollbackArgs),
     /// The generations of a certificate
@@ -64,6 +77,12 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Between PEM, DER and PKCS #12; from JKS
     Convert(ConvertArgs),
+    /// An authority of our own
+    Ca {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: CaAction,
+    },
     /// The account at an ACME authority
     Account {
         /// What to do with it.
@@ -77,6 +96,15 @@ pub enum Command {
         /// From which.
         #[command(subcommand)]
         action: ImportAction,
+    },
+    /// Make what a specification of secrets lacks; never replaces one
+    #[command(visible_alias = "generate-production-secrets")]
+    GenerateSecrets(GenerateSecretsArgs),
+    /// Rotate and check secrets
+    Secrets {
+        /// What to do.
+        #[command(subcommand)]
+        action: SecretsAction,
     },
     /// What every program has
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use maint_core::cancel::Cancel;
-use maint_core::cli::{common, run_command};
+use maint_core::cli::{block_on, common, run_command};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
 use maint_core::run::Run;
@@ -14,15 +14,17 @@ use crate::cli::{Cli, Command};
 use crate::config::SECTION;
 use crate::work::Work;
 use crate::{
-    TOOL, account, check_renewal, convert, history, import, inspect, inventory, letsencrypt_renewal, probe, revoke,
-    rollback, rotate,
+    TOOL, account, ca, check_renewal, convert, generate_secrets, history, import, inspect, inventory,
+    letsencrypt_renewal, limbo, probe, revoke, rollback, rotate, secrets, validate,
 };
 
 const STEP_COLUMNS: &[&str] = &["generation", "not_after", "duration_seconds"];
 const DUE_COLUMNS: &[&str] = &["remaining_seconds", "not_after", "renew_at"];
+const VERDICT_COLUMNS: &[&str] = &["code", "strict", "webpki", "not_after"];
 const CERT_COLUMNS: &[&str] = &["subject", "not_after", "key"];
 const FILE_COLUMNS: &[&str] = &["format", "mode"];
 const SEEN_COLUMNS: &[&str] = &["protocol", "subject", "not_after"];
+const SECRET_COLUMNS: &[&str] = &["kind", "fingerprint", "age_seconds"];
 
 impl Command {
     /// The task's name in records, and the fields that a table shows.
@@ -31,15 +33,19 @@ impl Command {
             Command::Rotate(_) => ("rotate", STEP_COLUMNS),
             Command::LetsencryptRenewal(_) => ("letsencrypt-renewal", STEP_COLUMNS),
             Command::CheckRenewal(_) => ("check-renewal", DUE_COLUMNS),
+            Command::Validate(_) => ("validate", VERDICT_COLUMNS),
             Command::Rollback(_) => ("rollback", STEP_COLUMNS),
             Command::History(_) => ("history", CERT_COLUMNS),
             Command::Inventory(_) => ("inventory", CERT_COLUMNS),
             Command::Inspect(_) => ("inspect", CERT_COLUMNS),
             Command::Probe(_) => ("probe", SEEN_COLUMNS),
             Command::Convert(_) => ("convert", FILE_COLUMNS),
-            Command::Import { .. } => ("import", STEP_COLUMNS),
+            Command::Ca { .. } => ("ca", CERT_COLUMNS),
             Command::Account { .. } => ("account", STEP_COLUMNS),
             Command::Revoke(_) => ("revoke", STEP_COLUMNS),
+            Command::Import { .. } => ("import", STEP_COLUMNS),
+            Command::GenerateSecrets(_) => ("generate-secrets", SECRET_COLUMNS),
+            Command::Secrets { .. } => ("secrets", SECRET_COLUMNS),
             Command::Common(_) => ("", &[]),
         }
     }
@@ -53,6 +59,15 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     let (task, columns) = cli.command.task();
     let run = Run::start(TOOL, task, cli.common.output, columns);
+    // Its answer is a document of its own, which a summary would spoil.
+    if matches!(&cli.command, Command::Validate(args) if args.limbo.is_some()) {
+        let mut subject = String::new();
+        return match block_on(command(cli, &run, &mut subject)) {
+            Ok(Ok(_)) => Exit::Ok,
+            Ok(Err(failure)) | Err(failure) => run.fail(&subject, &failure),
+        }
+        .into();
+    }
     run_command(run, async |run, subject| command(cli, run, subject).await).into()
 }
 
@@ -80,15 +95,22 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Rotate(args) => rotate::run(args, work),
         Command::LetsencryptRenewal(args) => letsencrypt_renewal::run(args, work),
         Command::CheckRenewal(args) => check_renewal::run(args, work),
+        Command::Validate(args) => match &args.limbo {
+            Some(suite) => limbo::run(suite, work),
+            None => validate::run(args, work),
+        },
         Command::Rollback(args) => rollback::run(args, work),
         Command::History(args) => history::run(args, work),
         Command::Inventory(args) => inventory::run(args, work),
         Command::Inspect(args) => inspect::run(args, work),
         Command::Probe(args) => probe::run(args, work),
         Command::Convert(args) => convert::run(args, work),
-        Command::Import { action } => import::run(action, work),
+        Command::Ca { action } => ca::run(action, work),
         Command::Account { action } => account::run(action, work),
         Command::Revoke(args) => revoke::run(args, work),
+        Command::Import { action } => import::run(action, work),
+        Command::GenerateSecrets(args) => generate_secrets::run(args, work),
+        Command::Secrets { action } => secrets::run(action, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! cert-rotate: certificates and keys, rotated with proof that they are served.
+//! cert-rotate: certificates, keys and secrets, rotated with proof that they are served.
 //!
 //! A server's answer to "reload" says nothing about what it serves afterwards, so a rotation here ends with real
 //! handshakes: either every consumer shows the new certificate, or the previous one is put back and shown again.
@@ -8,12 +8,16 @@
 //! - [`read`] finds them in files of every kind.
 //! - [`due`] decides when a certificate has to be renewed.
 //! - [`live`] is the directory that servers read: generations behind one symbolic link a certificate. [`pending`] is what
-//!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that protocol.
+//!   is under way and survives a crash. [`issue`] asks an issuer, [`acme`] one that speaks that
+//!   protocol, [`ca`] is one of our own.
+//! - [`path`] and [`lint`] judge certificates, and [`verdict`] all that is known about one.
 //! - [`deploy`] makes a new generation live and proves it, or goes back.
+//! - [`secrets`] are passwords and signing keys: made, checked, and rotated at the servers that ask for them.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod account;
 pub mod acme;
+pub mod ca;
 pub mod certificate;
 pub mod check_renewal;
 pub mod cli;
@@ -24,6 +28,7 @@ pub mod csr;
 pub mod deploy;
 pub mod due;
 pub mod endpoint;
+pub mod generate_secrets;
 pub mod history;
 pub mod import;
 pub mod inspect;
@@ -32,6 +37,7 @@ pub mod issue;
 pub mod key;
 pub mod letsencrypt_renewal;
 pub mod limbo;
+pub mod lint;
 pub mod live;
 pub mod path;
 pub mod pending;
@@ -41,8 +47,11 @@ pub mod revoke;
 pub mod rollback;
 pub mod roots;
 pub mod rotate;
+pub mod secrets;
 pub mod tls;
 mod tlv;
+pub mod validate;
+pub mod verdict;
 pub mod work;
 
 use std::process::ExitCode;

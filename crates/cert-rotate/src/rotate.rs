@@ -247,7 +247,7 @@ impl<'a> Rotation<'a> {
         let duplicates = duplicates(live, name, &issued.chain, current)?;
         let account = match issuer {
             IssuerSpec::Acme(acme) => Some(acme.directory.clone()),
-            IssuerSpec::Csr { .. } => None,
+            IssuerSpec::Ca { .. } | IssuerSpec::Csr { .. } => None,
         };
         let meta = Meta { account, ..Meta::staged(&spec.issuer, jiff::Timestamp::now()) };
         let staged = live.write(name, &issued.chain, &issued.key, &meta, access)?;
