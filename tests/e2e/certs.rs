@@ -5,6 +5,6 @@ mod ca;
 mod deploy;
 mod faults;
 mod look;
+mod pkits;
 mod probe;
 mod secrets;
-mod validate;

@@ -9,7 +9,9 @@
 //!   stays connected and holds its locks;
 //! - [`Redis`] is a Redis or Valkey server, alone, with a replica or with TLS; [`RedisCluster`] and [`Sentinels`] are
 //!   groups of them, and a [`DelayingProxy`] makes one slow;
-//! - [`S3Server`] is object storage, with or without TLS;
+//! - [`Nginx`] is a web server with TLS, [`Smtp`] a mail server, and a [`Pki`] makes certificates for them;
+//! - [`Pebble`] and [`Acme2Certifier`] are certificate authorities that speak ACME;
+//! - [`S3Server`] is object storage, with or without TLS; [`pkits`] are certificates made to test validators;
 //! - [`Site`] is a server that is backed up, with its repository; a [`SmallDisk`] is there to be filled;
 //! - [`tool`], [`run`] and [`records`] start the built programs as a user would;
 //! - [`workload`] leaves a database in the state years of neglect leave it in, and [`redis::workload`] a key space.
@@ -17,9 +19,13 @@
 //! Library code answers with [`Error`]; only tests unwrap.
 
 mod account;
+pub mod acme;
 mod client;
 mod error;
+mod nginx;
 mod pgbouncer;
+mod pki;
+pub mod pkits;
 mod port;
 mod postgres;
 mod proxy;
@@ -31,12 +37,16 @@ pub mod setup;
 mod shared;
 mod site;
 mod small_disk;
+mod smtp;
 mod template;
 mod tool;
 pub mod workload;
 
+pub use acme::{Acme2Certifier, Pebble};
 pub use error::{Error, Result};
+pub use nginx::{Builder as NginxBuilder, Nginx};
 pub use pgbouncer::Pgbouncer;
+pub use pki::{KeyKind, Leaf, Pair, Pki};
 pub use postgres::{Builder, Postgres};
 pub use proxy::DelayingProxy;
 pub use redis::{Builder as RedisBuilder, Redis, RedisCluster, RedisVersion, Reply, Resp, Sentinels, Tls};
@@ -46,6 +56,7 @@ pub use session::Session;
 pub use shared::shared;
 pub use site::{Recovered, Site, files};
 pub use small_disk::SmallDisk;
+pub use smtp::Smtp;
 pub use tool::{Output, RUN_LIMIT, Running, records, run, run_fed, start, tool};
 
 use std::time::{Duration, Instant};

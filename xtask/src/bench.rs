@@ -7,6 +7,7 @@ use maint_core::run::Run;
 use crate::workspace;
 
 mod backup;
+mod certs;
 mod pg;
 mod redis;
 
@@ -37,6 +38,8 @@ enum Tool {
     Redis,
     /// backup-tool against pgBackRest and restic
     Backup,
+    /// cert-rotate against openssl and certbot
+    Certs,
 }
 
 /// Runs the benchmark.
@@ -48,6 +51,7 @@ pub(crate) fn bench(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
         Tool::Pg => pg::bench(args, run),
         Tool::Redis => redis::bench(args, run),
         Tool::Backup => backup::bench(args, run),
+        Tool::Certs => certs::bench(args, run),
     }
 }
 
@@ -56,6 +60,16 @@ fn scratch() -> Result<std::path::PathBuf, Failure> {
     std::fs::create_dir_all(&dir)
         .map_err(|error| Failure::critical(format!("cannot create {}: {error}", dir.display())))?;
     Ok(dir)
+}
+
+/// Where cargo puts optimised programs: beside the directory this program is in.
+fn release_dir() -> Result<std::path::PathBuf, Failure> {
+    let exe =
+        std::env::current_exe().map_err(|error| Failure::critical(format!("cannot find this program: {error}")))?;
+    exe.parent()
+        .and_then(|profile| profile.parent())
+        .map(|target| target.join("release"))
+        .ok_or_else(|| Failure::critical(format!("{} is in no target directory", exe.display())))
 }
 
 /// The middle of the values.

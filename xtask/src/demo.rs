@@ -1,6 +1,6 @@
 //! `demo`: Tuesday's routine for real. A private PostgreSQL is filled with a database that has been worked hard and a
 //! private Redis with a key space that has been lived in, the built programs are run against them, and what they changed
-//! is measured before and after.
+//! is measured before and after. Then the test of the 15th, and Wednesday's certificate ([`certs`]).
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ use testbed::{Postgres, Redis, RedisVersion, redis, workload};
 use crate::routine::Cycle;
 use crate::weekly::{WeeklyArgs, routine};
 use crate::{report_files, setup, workspace};
+
+mod certs;
 
 /// `demo`.
 #[derive(Debug, Clone, Args)]
@@ -134,6 +136,11 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
         let recovery = demo.write("recovery.toml", RECOVERY)?;
         exit = demo.run(Cycle::Month, "15", Some(recovery.into()), &config, common, run).await?;
     }
+    if exit.is_none() {
+        let base = std::fs::read_to_string(&config)
+            .map_err(|error| Failure::critical(format!("cannot read {}: {error}", config.display())))?;
+        exit = certs::wednesday(&demo, &base, common, run).await?;
+    }
 
     for (before, after) in before.iter().zip(measure().map_err(failed)?) {
         let text = format!("{} -> {}", shown(before), shown(&after));
@@ -146,7 +153,7 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
     run.flush_journal();
     let report_dir = dir.join("report");
     let (html, journal) =
-        report_files::write(&dir.join("state"), &report_dir, "Demo: Tuesday's database routine", started)?;
+        report_files::write(&dir.join("state"), &report_dir, "Demo: databases, a restore, a certificate", started)?;
     run.emit(&journal);
     run.emit(&Record::new(Kind::Metric, "report", Status::Ok, format!("open {}", html.display())));
     drop(server);

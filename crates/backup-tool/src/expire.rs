@@ -123,19 +123,22 @@ fn remove_backups(store: &Store, going: &[(Part, &Verdict)], guard: &Guard, work
         };
         tried.push((*part, *verdict, outcome));
     }
-    let mut there: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut there: BTreeMap<&str, Vec<Stored>> = BTreeMap::new();
     for part in Part::ALL {
-        let ids = store.snapshots(part)?.into_iter().map(|stored| stored.id).collect();
-        there.insert(part.directory(), ids);
+        there.insert(part.directory(), store.snapshots(part)?);
     }
     let mut expired = Trees::default();
     for (part, verdict, outcome) in tried {
-        let gone = there.get(part.directory()).is_some_and(|ids| !ids.contains(&verdict.stored.id));
+        let left = there.get(part.directory()).map(Vec::as_slice).unwrap_or_default();
+        let gone = left.iter().all(|stored| stored.id != verdict.stored.id);
         let (status, message) = match outcome {
             Err(Outcome::Left(reason)) => (Status::Left, reason.to_owned()),
             Err(Outcome::Failed(error)) => (Status::Failed, error.to_string()),
             Ok(()) if gone => {
-                expired.add(part, &verdict.stored);
+                // A set that did not change has the same tree in every backup; while one is kept, the tree is not let go.
+                if left.iter().all(|stored| stored.tree != verdict.stored.tree) {
+                    expired.add(part, &verdict.stored);
+                }
                 (Status::Ok, format!("removed: {}", verdict.why))
             }
             Ok(()) => (Status::Ineffective, "removed without an error, but it is there still".to_owned()),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use maint_core::cli::{open_guard, state_directory};
 use maint_core::confirm::confirm;
 use maint_core::failure::Failure;
@@ -24,7 +25,7 @@ const SEEN: &str = "prune";
 /// Where `expire` remembers what it let go.
 const EXPIRED: &str = "expired";
 /// For how long: validation runs at least once in this time.
-const EXPIRED_FOR: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
+const EXPIRED_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Backups by their trees: a pin gives a snapshot another id, and the same tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,10 +90,15 @@ pub fn run(args: &PruneArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         parts.push((part, snapshots.len(), packs));
     }
     if !args.force {
-        let before = last_seen(&store)?;
-        let expired = expired(&store)?;
+        let (before, since) = last_seen(&store)?;
+        let mut let_go = Trees::default();
+        // What was let go before that, and is there again, was not let go.
+        for expired in expired(&store)?.into_iter().filter(|expired| expired.at >= since) {
+            let_go.clusters.extend(expired.trees.clusters);
+            let_go.files.extend(expired.trees.files);
+        }
         for (part, snapshots, packs) in &parts {
-            if let Some(why) = refusal(before.of(*part), seen.of(*part), expired.of(*part), *snapshots, *packs) {
+            if let Some(why) = refusal(before.of(*part), seen.of(*part), let_go.of(*part), *snapshots, *packs) {
                 return Err(refused(&store, *part, &why));
             }
         }
@@ -213,37 +219,44 @@ fn refusal(
     })
 }
 
-fn last_seen(store: &Store) -> Result<Trees, StoreError> {
+/// What the last run saw, and when.
+fn last_seen(store: &Store) -> Result<(Trees, Timestamp), StoreError> {
     match store.notes(SEEN)?.last() {
-        Some(key) => store.note(key),
-        None => Ok(Trees::default()),
+        Some(key) => Ok((store.note(key)?, written(key))),
+        None => Ok((Trees::default(), Timestamp::MIN)),
     }
+}
+
+/// What a run of `expire` let go.
+#[derive(Debug)]
+pub struct Expired {
+    /// When.
+    pub at: Timestamp,
+    /// What of it nothing else held.
+    pub trees: Trees,
 }
 
 /// What `expire` let go in the last months.
 ///
 /// # Errors
 /// A note of it cannot be read.
-pub fn expired(store: &Store) -> Result<Trees, StoreError> {
-    let mut all = Trees::default();
-    for key in store.notes(EXPIRED)? {
-        let Trees { clusters, files } = store.note(&key)?;
-        all.clusters.extend(clusters);
-        all.files.extend(files);
-    }
-    Ok(all)
+pub fn expired(store: &Store) -> Result<Vec<Expired>, StoreError> {
+    let read = |key: String| Ok(Expired { at: written(&key), trees: store.note(&key)? });
+    store.notes(EXPIRED)?.into_iter().map(read).collect()
+}
+
+/// When a note was written. One whose name does not tell is older than everything, and excuses nothing.
+fn written(key: &str) -> Timestamp {
+    let id = key.rsplit('/').next().and_then(|id| id.parse::<ulid::Ulid>().ok());
+    id.and_then(|id| Timestamp::from_millisecond(id.timestamp_ms().try_into().ok()?).ok()).unwrap_or(Timestamp::MIN)
 }
 
 /// Remembers what was seen, then forgets what was remembered before. What was let go is remembered for longer: validation
 /// asks for it, and comes by less often.
 fn remember(store: &Store, seen: &Trees) -> Result<(), StoreError> {
     let mut old = store.notes(SEEN)?;
-    let since = std::time::SystemTime::now() - EXPIRED_FOR;
-    let is_old = |key: &String| {
-        let id = key.rsplit('/').next().and_then(|id| id.parse::<ulid::Ulid>().ok());
-        id.is_none_or(|id| id.datetime() < since)
-    };
-    old.extend(store.notes(EXPIRED)?.into_iter().filter(is_old));
+    let since = Timestamp::now().checked_sub(EXPIRED_FOR).unwrap_or(Timestamp::MIN);
+    old.extend(store.notes(EXPIRED)?.into_iter().filter(|key| written(key) < since));
     store.put_note(&format!("{SEEN}/{}", ulid::Ulid::generate()), seen)?;
     old.iter().try_for_each(|key| store.remove_note(key))
 }

@@ -17,21 +17,20 @@ use serde_json::Value;
 
 use crate::backup::ClusterBackup;
 use crate::cli::{SECTION, ValidateArgs};
-use crate::expire::wal::unneeded;
 use crate::prune;
 use crate::storage::Object;
 use crate::store::{Part, Store, StoreError};
 use crate::trust::forecast;
-use crate::trust::ledger::{self, Ledger, Outcome, Page, Seen, Whole};
+use crate::trust::ledger::{self, KnownBackup, Ledger, Outcome, Page, Seen, Whole};
 use crate::trust::logs;
 use crate::trust::objects::{self, Verdict};
 use crate::trust::structure::{self, Snapshot, Structure};
 use crate::trust::vanished;
 use crate::wal::archive::{self, Archive, ArchiveError};
-use crate::wal::gaps::{self, Shelf};
-use crate::wal::history::History;
 use crate::wal::name::WalName;
 use crate::work::Work;
+
+mod wal;
 
 /// How many problems are kept as examples with the outcome.
 const EXAMPLES: usize = 5;
@@ -256,8 +255,10 @@ impl<'a> Look<'a> {
         let backups: Vec<_> = all.map(|snapshot| snapshot.known.clone()).collect();
         // A note that cannot be read excuses nothing; it is reported with the other objects.
         let expired = prune::expired(self.store).unwrap_or_default();
-        let before: Vec<_> =
-            self.ledger.backups.iter().filter(|known| !expired.contains(&known.tree)).cloned().collect();
+        let let_go = |known: &KnownBackup| {
+            expired.iter().any(|expired| expired.at >= known.time && expired.trees.contains(&known.tree))
+        };
+        let before: Vec<_> = self.ledger.backups.iter().filter(|known| !let_go(known)).cloned().collect();
         for lost in vanished::lost(&before, &backups, since) {
             let (status, advice) = if lost.perhaps_on_purpose {
                 (Status::Warning, "; unless it was removed on purpose, it is lost")
@@ -305,83 +306,6 @@ impl<'a> Look<'a> {
             }
         }
         archives
-    }
-
-    /// Whether every backup has the log that makes it consistent.
-    fn logs(&mut self, clusters: &[ClusterBackup], archives: &Archives) {
-        let mut missing = 0;
-        for backup in clusters {
-            let there = archives.get(&backup.system_identifier).map(|(_, names)| logs::segments(names));
-            let lost = logs::missing(backup, &there.unwrap_or_default());
-            if let Some(first) = lost.first() {
-                missing += lost.len();
-                let message = format!(
-                    "it cannot be restored: of the WAL that it needs to be consistent, {} is not in the archive{}",
-                    first,
-                    if lost.len() > 1 { format!(" (nor {} more)", lost.len() - 1) } else { String::new() }
-                );
-                self.problem(Status::Critical, &backup.label, message, std::slice::from_ref(&backup.label));
-            }
-        }
-        let status = if missing == 0 { Status::Ok } else { Status::Critical };
-        let message = match (clusters.len(), missing) {
-            (0, _) => "there are no backups of a cluster".to_owned(),
-            (1, 0) => "the backup has the WAL that makes it consistent".to_owned(),
-            (count, 0) => format!("{count} backups have the WAL that makes them consistent"),
-            (_, missing) => format!("{missing} segments that backups need are missing"),
-        };
-        let check = Record::new(Kind::Check, "wal of the backups", status, message);
-        self.run.emit(&check.field("value", missing).field("backups", clusters.len()));
-    }
-
-    /// What is missing behind the backups: moments that cannot be recovered, although the backups can.
-    fn gaps(&mut self, clusters: &[ClusterBackup], archives: &Archives) {
-        for (system, (archive, names)) in archives {
-            let backups: Vec<&ClusterBackup> =
-                clusters.iter().filter(|backup| backup.system_identifier == *system).collect();
-            let Some(size) = backups.first().map(|backup| backup.wal_segment_bytes) else { continue };
-            let subject = format!("wal/{system}");
-            let histories = match archive.histories_of(names) {
-                Ok(histories) => histories,
-                Err(error) => {
-                    let message = format!("which timelines there are cannot be told, nor what they lack: {error}");
-                    self.problem(Status::Critical, &subject, message, &[]);
-                    continue;
-                }
-            };
-            let shelf = Shelf::new(names.iter().map(|archived| archived.name), &histories, size);
-            let gaps = shelf.gaps(&backups);
-            // Those in which a backup lies were reported with it.
-            for gap in gaps.iter().filter(|gap| gap.backups.is_empty()) {
-                let record = gaps::record(gap);
-                self.problem(Status::Critical, &record.subject, record.message, &[]);
-            }
-            let lost = self.lost_segments(*system, &histories, &backups);
-            for segment in &lost {
-                let message = "it was here, is not any more, and is too young to have been let go: \
-                               nothing behind it can be recovered";
-                self.problem(Status::Critical, &segment.to_string(), message.to_owned(), &[]);
-            }
-            let count = gaps.len() + lost.len();
-            let (status, message) = match count {
-                0 => (Status::Ok, format!("no gaps on {} timelines", histories.len())),
-                1 => (Status::Critical, "1 gap: what lies behind it cannot be recovered".to_owned()),
-                _ => (Status::Critical, format!("{count} gaps: what lies behind them cannot be recovered")),
-            };
-            let check = Record::new(Kind::Check, format!("{subject} gaps"), status, message);
-            self.run.emit(&check.field("value", count).field("timelines", histories.len()));
-        }
-    }
-
-    /// Segments that were verified before, are gone, and that no rule lets go: at the end of the archive a listing alone
-    /// shows no gap.
-    fn lost_segments(&self, system: u64, histories: &[History], backups: &[&ClusterBackup]) -> Vec<WalName> {
-        let prefix = format!("wal/{system}/");
-        let of_system = |key: &&String| key.starts_with(&prefix);
-        let gone: Vec<WalName> = self.page.forget.iter().filter(of_system).filter_map(|key| wal_name(key)).collect();
-        let segments: Vec<WalName> = gone.into_iter().filter(|name| matches!(name, WalName::Segment(_))).collect();
-        let unneeded = unneeded(&segments, histories, backups);
-        segments.into_iter().filter(|name| !unneeded.contains(name)).collect()
     }
 
     /// The keys that the named backups need; `None` for everything.

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// A certificate could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -119,12 +120,14 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(CertificateError::Trailing(rest.len()));
         }
+        // RFC 5280, 4.1.2.5 has 99991231235959Z mean "without an end"; a Timestamp ends a day before that.
         let moment = |time: &x509_parser::time::ASN1Time| {
-            Timestamp::from_second(time.timestamp())
+            let second = time.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+            Timestamp::from_second(second)
                 .map_err(|error| CertificateError::NotACertificate(format!("a time of validity: {error}")))
         };
         let names = match parsed.subject_alternative_name() {
-            Ok(Some(san)) => san.value.general_names.iter().map(name).collect(),
+            Ok(Some(san)) => san.value.general_names.iter().map(general_name).collect(),
             Ok(None) => Vec::new(),
             Err(error) => return Err(CertificateError::NotACertificate(format!("subjectAltName: {error}"))),
         };
@@ -147,7 +150,7 @@ impl Certificate {
             not_before: moment(&parsed.validity().not_before)?,
             not_after: moment(&parsed.validity().not_after)?,
             names,
-            key: kind(&parsed),
+            key: kind(parsed.public_key()),
             is_ca: matches!(parsed.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca),
             self_issued: parsed.subject().as_raw() == parsed.issuer().as_raw(),
             subject_key_id,
@@ -207,7 +210,7 @@ impl Certificate {
 
     /// Whether it is valid at that time.
     pub fn is_valid_at(&self, at: Timestamp) -> bool {
-        self.not_before <= at && at < self.not_after + jiff::SignedDuration::from_secs(1)
+        self.not_before <= at && at < crate::due::after(self.not_after)
     }
 
     /// What it is called in messages: its first name, or its subject.
@@ -216,9 +219,14 @@ impl Certificate {
     }
 }
 
-fn kind(parsed: &X509Certificate<'_>) -> PublicKeyKind {
-    let algorithm = parsed.public_key().algorithm.algorithm.to_id_string();
-    match parsed.public_key().parsed() {
+/// The kind of a public key, given as a DER `SubjectPublicKeyInfo`; `None` when it is none.
+pub fn public_key_kind(der: &[u8]) -> Option<PublicKeyKind> {
+    SubjectPublicKeyInfo::from_der(der).ok().map(|(_, parsed)| kind(&parsed))
+}
+
+fn kind(public: &SubjectPublicKeyInfo<'_>) -> PublicKeyKind {
+    let algorithm = public.algorithm.algorithm.to_id_string();
+    match public.parsed() {
         Ok(PublicKey::RSA(key)) => PublicKeyKind::Rsa(key.key_size()),
         Ok(PublicKey::EC(point)) => PublicKeyKind::Ec(point.key_size()),
         _ if algorithm == "1.3.101.112" => PublicKeyKind::Ed25519,
@@ -226,7 +234,8 @@ fn kind(parsed: &X509Certificate<'_>) -> PublicKeyKind {
     }
 }
 
-fn name(name: &GeneralName<'_>) -> SanName {
+/// A name as the parser has it.
+pub fn general_name(name: &GeneralName<'_>) -> SanName {
     match name {
         GeneralName::DNSName(name) => SanName::Dns(name.to_ascii_lowercase()),
         GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
@@ -297,6 +306,16 @@ mod tests {
         assert!(!certificate.is_valid_at(certificate.not_after + jiff::SignedDuration::from_secs(1)));
         assert!(certificate.is_valid_at(certificate.not_before));
         assert!(!certificate.is_valid_at(certificate.not_before - jiff::SignedDuration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_certificate_without_an_end_is_read() {
+        let mut params = rcgen::CertificateParams::new(vec!["one.test".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+        let der = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let certificate = Certificate::from_der(der.der()).unwrap();
+        assert_eq!(certificate.not_after.as_second(), Timestamp::MAX.as_second());
+        assert!(certificate.is_valid_at(Timestamp::now()));
     }
 
     #[test]

@@ -14,11 +14,14 @@ use jiff::Timestamp;
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 
 pub use acme::{AccountAction, CheckRenewalArgs, LetsencryptRenewalArgs, RevokeArgs};
-pub use ca::CaAction;
+pub use ca::{
+    CaAction, CaCrlArgs, CaCrossSignArgs, CaInitArgs, CaIntermediateArgs, CaMtlsPairArgs, CaRevokeArgs, CaSignArgs,
+    Profile, Reason, RolloverAction, Sealing,
+};
 pub use deploy::{HistoryArgs, ImportAction, RollbackArgs, RotateArgs};
-pub use look::{ConvertArgs, InspectArgs, InventoryArgs, ProbeArgs};
-pub use secrets::{GenerateSecretsArgs, SecretsAction};
-pub use validate::ValidateArgs;
+pub use look::{ConvertArgs, ConvertTo, InspectArgs, InventoryArgs, ProbeArgs};
+pub use secrets::{GenerateSecretsArgs, RotateSecretsArgs, SecretsAction};
+pub use validate::{Purpose, ValidateArgs};
 
 /// Certificates, keys and secrets, rotated with proof that they are served.
 #[derive(Debug, Parser)]
@@ -47,6 +50,7 @@ Examples:
   cert-rotate rotate --dry-run
   cert-rotate rotate web
   cert-rotate validate /etc/ssl/private 'db.example.test:5432;starttls=postgres'
+  cert-rotate probe 'db.example.test:5432;starttls=postgres'
   cert-rotate check-renewal -o ndjson | jq -r 'select(.data.status == \"warning\") | .subject'";
 
 /// The commands.

@@ -9,6 +9,7 @@ use maint_core::failure::Failure;
 use maint_core::units::HumanDuration;
 use serde::Deserialize;
 
+use crate::cli::Profile;
 use crate::endpoint::Endpoint;
 use crate::key::KeyType;
 
@@ -88,7 +89,8 @@ pub struct Install {
 pub struct Consumer {
     /// What messages call it.
     pub name: String,
-    /// Whether it would accept the files, before they are live: a command, as a list of arguments.
+    /// Whether it would take the files in `live/`, asked after the switch and before it is told: a command, as a list of
+    /// arguments (`["nginx", "-t"]`).
     pub test: Option<Vec<String>>,
     /// How it is told.
     pub reload: Reload,
@@ -169,6 +171,9 @@ pub enum IssuerSpec {
         directory: PathBuf,
         /// The signing authority's name in it (an intermediate).
         authority: String,
+        /// What certificates are for: `server` (the default), `client` or `both`.
+        #[serde(default)]
+        profile: Profile,
         /// How long a certificate is valid, 47 days by default.
         lifetime: Option<HumanDurationText>,
     },
@@ -312,9 +317,8 @@ mod tests {
 
     const WHOLE: &str = r#"
 [issuers.inside]
-kind = "ca"
-directory = "/etc/maint/ca"
-authority = "services"
+kind = "csr"
+directory = "/etc/maint/requests"
 
 [issuers.public]
 kind = "acme"
@@ -354,7 +358,7 @@ verify = ["127.0.0.1:5432;starttls=postgres"]
         let wanted = load(WHOLE).unwrap();
         assert_eq!(wanted.certs["web"].consumers.len(), 2);
         assert_eq!(wanted.certs["web"].key_type, KeyType::P384);
-        assert!(matches!(wanted.issuers["inside"], IssuerSpec::Ca { .. }));
+        assert!(matches!(wanted.issuers["inside"], IssuerSpec::Csr { .. }));
     }
 
     #[test]

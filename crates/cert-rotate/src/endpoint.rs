@@ -13,28 +13,10 @@ pub enum StartTls {
     Postgres,
     /// SMTP (RFC 3207).
     Smtp,
-    /// IMAP (RFC 2595).
-    Imap,
-    /// POP3 (RFC 2595).
-    Pop3,
-    /// FTP (RFC 4217).
-    Ftp,
-    /// LDAP (RFC 4511, 4.14).
-    Ldap,
-    /// MySQL's SSLRequest.
-    Mysql,
 }
 
 impl StartTls {
-    const ALL: [(StartTls, &'static str); 7] = [
-        (StartTls::Postgres, "postgres"),
-        (StartTls::Smtp, "smtp"),
-        (StartTls::Imap, "imap"),
-        (StartTls::Pop3, "pop3"),
-        (StartTls::Ftp, "ftp"),
-        (StartTls::Ldap, "ldap"),
-        (StartTls::Mysql, "mysql"),
-    ];
+    const ALL: [(StartTls, &'static str); 2] = [(StartTls::Postgres, "postgres"), (StartTls::Smtp, "smtp")];
 }
 
 impl fmt::Display for StartTls {

@@ -39,10 +39,13 @@ pub enum Answer {
 /// # Errors
 /// It refused, cannot be reached (exit 75 when it asks to come back later), or answered with something else than was
 /// asked for.
-pub fn obtain(request: &Request<'_>, issuer: &IssuerSpec, _work: &Work<'_>) -> Result<Answer, Failure> {
+pub fn obtain(request: &Request<'_>, issuer: &IssuerSpec, work: &Work<'_>) -> Result<Answer, Failure> {
     match issuer {
-        IssuerSpec::Acme(_) | IssuerSpec::Ca { .. } | IssuerSpec::Csr { .. } => {
-            Err(Failure::critical(format!("{}: there is no issuer yet", request.name)))
+        IssuerSpec::Acme(issuer) => crate::acme::obtain(request, issuer, work),
+        IssuerSpec::Csr { directory, .. } => crate::csr::obtain(request, directory, work),
+        IssuerSpec::Ca { directory, authority, profile, lifetime } => {
+            let lifetime = lifetime.map(|lifetime| lifetime.0);
+            crate::ca::obtain(request, directory, authority, *profile, lifetime, work)
         }
     }
 }

@@ -24,6 +24,11 @@ impl Pending {
         Pending { directory: root.join("pending").join(name) }
     }
 
+    /// What was in the places of copies before the first copies were made; it outlives what is under way.
+    pub fn originals(root: &Path, name: &str) -> Self {
+        Pending { directory: root.join("originals").join(name) }
+    }
+
     /// The key that is to be certified: the one that was made before, or a new one, on disk before this returns.
     ///
     /// # Errors
@@ -66,6 +71,10 @@ impl Pending {
     /// # Errors
     /// It cannot be written.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        // The tool's directory itself is for servers to pass through; what is pending is not.
+        if let Some(root) = self.directory.ancestors().nth(2) {
+            crate::live::make_public(root)?;
+        }
         state_dir::ensure(&self.directory).map_err(|error| Failure::critical(error.to_string()))?;
         durable::replace(&self.directory.join(name), bytes, 0o600).map_err(|error| Failure::critical(error.to_string()))
     }

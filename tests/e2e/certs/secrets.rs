@@ -1,1 +1,9 @@
-//! Secrets made, rotated and checked.
+//! Secrets made, rotated and checked: on real servers, with other readers at work, killed at every step, and never told.
+
+mod bench;
+mod check;
+mod generate;
+mod plain;
+mod postgres;
+mod redis;
+mod tokens;

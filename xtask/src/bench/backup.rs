@@ -15,7 +15,7 @@ use maint_core::run::Run;
 use maint_core::status::Status;
 use testbed::Site;
 
-use super::BenchArgs;
+use super::{BenchArgs, release_dir};
 use crate::{setup, workspace};
 use measure::{Cost, cost};
 use sides::{Place, Side, bytes_in, failed, must};
@@ -50,16 +50,6 @@ pub(super) fn bench(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
     }
     table.report(run);
     Ok(())
-}
-
-/// Where cargo puts optimised programs: beside the directory this program is in.
-fn release_dir() -> Result<PathBuf, Failure> {
-    let exe =
-        std::env::current_exe().map_err(|error| Failure::critical(format!("cannot find this program: {error}")))?;
-    exe.parent()
-        .and_then(|profile| profile.parent())
-        .map(|target| target.join("release"))
-        .ok_or_else(|| Failure::critical(format!("{} is in no target directory", exe.display())))
 }
 
 struct Bench<'a> {

@@ -24,8 +24,8 @@ pub struct LetsencryptRenewalArgs {
 /// Of `check-renewal`.
 #[derive(Debug, Args)]
 pub struct CheckRenewalArgs {
-    /// Files, directories, or names in the configuration; every configured certificate when none is given; `-` reads
-    /// them from stdin, one a line
+    /// Names in the configuration, files, directories, or servers (HOST:PORT); every configured certificate when none is
+    /// given; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// Warn so long before the end: a duration, a share of the lifetime, or min(..) of both
     #[arg(long, value_name = "RULE")]

@@ -1,5 +1,7 @@
 //! Of `inspect`, `inventory`, `probe` and `convert`.
 
+use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +11,7 @@ use maint_core::units::HumanDuration;
 /// Of `inventory`.
 #[derive(Debug, Args)]
 pub struct InventoryArgs {
-    /// Files, directories, or HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// Files, directories, or `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// File with the passphrase of keystores
     #[arg(long, value_name = "FILE")]
@@ -29,14 +31,36 @@ pub struct InspectArgs {
 /// Of `probe`.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// How long one connection may take
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: HumanDuration,
-    /// How many connections at once
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub jobs: usize,
+    /// How many endpoints at once, with one connection each
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub jobs: NonZeroUsize,
+}
+
+/// What `convert` can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConvertTo {
+    /// Text.
+    Pem,
+    /// One object.
+    Der,
+    /// A keystore.
+    #[value(alias = "pkcs12", alias = "pfx")]
+    P12,
+}
+
+impl fmt::Display for ConvertTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConvertTo::Pem => "pem",
+            ConvertTo::Der => "der",
+            ConvertTo::P12 => "p12",
+        })
+    }
 }
 
 /// Of `convert`.
@@ -48,12 +72,12 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "FILE")]
     pub into: PathBuf,
     /// Which kind to write
-    #[arg(long, value_name = "KIND")]
-    pub to: Option<String>,
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub to: Option<ConvertTo>,
     /// File with the passphrase of what is read
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// File with the passphrase of what is written
+    /// File with the passphrase of what is written; private keys in PEM and DER are encrypted when it is given
     #[arg(long, value_name = "FILE")]
     pub new_passphrase_file: Option<PathBuf>,
     /// Guards.

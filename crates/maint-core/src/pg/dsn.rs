@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use super::conninfo::{self, KEYS, Params, Support};
 use super::error::Error;
 use super::pgpass;
+use crate::secret::Secret;
 
 /// Everything that is needed to open a session, and what may be printed about it.
 ///
@@ -136,6 +137,13 @@ impl Target {
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }
+    }
+
+    /// The same server and database, another role with its password: to see whether it may log in.
+    #[must_use]
+    pub fn with_login(&self, user: &str, password: &Secret) -> Self {
+        let password = Some(Zeroizing::new(password.expose().to_owned()));
+        Self { user: user.to_owned(), password, passfile: None, ..self.clone() }
     }
 
     /// The database that a session will be in.

@@ -1,1 +1,0 @@
-//! validate, on files and on servers; PKITS.
