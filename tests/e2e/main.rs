@@ -3,6 +3,7 @@
 mod backup;
 mod certs;
 mod contracts;
+mod deps;
 mod essentials;
 mod faults;
 mod redis;

@@ -1,12 +1,26 @@
 //! The command line.
 
+mod alert;
+mod audit;
+mod export;
+mod risk;
+mod unused;
+mod update;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
+
+pub use alert::AlertAction;
+pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
+pub use export::{BinArgs, SbomArgs};
+pub use risk::{ExceptAction, RiskArgs};
+pub use unused::UnusedArgs;
+pub use update::{OutdatedArgs, UpdateArgs};
 
 /// The keys of `[dep-audit]` in maint.toml.
 pub static SECTION: Section = Section {
@@ -30,6 +44,7 @@ pub static SECTION: Section = Section {
 /// Dependencies of Rust projects: vulnerabilities, risk, updates, what is unused.
 #[derive(Debug, Parser)]
 #[command(name = "dep-audit", version, after_help = EXIT_CODES)]
+#[command(mut_arg("output", |arg| arg.value_parser(crate::formats::parser())))]
 pub struct Cli {
     /// Flags of every program.
     #[command(flatten)]
@@ -50,28 +65,41 @@ pub struct Cli {
 pub enum Command {
     /// Advisories, yanked versions and unknown sources in lock files, by how far they are used
     SecurityAudit(SecurityAuditArgs),
+    /// How risky each dependency is, and why
+    Risk(RiskArgs),
+    /// Findings that are let pass, by whom, why and until when
+    Except {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: ExceptAction,
+    },
+    /// The fewest moves that mend what is vulnerable, each verified and taken back when it does not help
+    Update(UpdateArgs),
+    /// What is behind, how far, and what holds it back
+    Outdated(OutdatedArgs),
+    /// Tell what is new, has changed or is gone, once
+    Alert {
+        /// What to do.
+        #[command(subcommand)]
+        action: AlertAction,
+    },
+    /// Dependencies that nothing uses, proved
+    Unused(UnusedArgs),
+    /// Through what a crate comes in, and how far it is used
+    Why(WhyArgs),
+    /// What a change of the lock file brings
+    Diff(DiffArgs),
+    /// What is in it: a bill of materials
+    Sbom(SbomArgs),
+    /// Advisories in built programs
+    Bin(BinArgs),
+    /// The advisory database
+    Db {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: DbAction,
+    },
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),
-}
-
-/// What to look at.
-#[derive(Debug, Args)]
-pub struct InputArgs {
-    /// Lock files; `-` reads one from stdin; the one of the working directory when none is named
-    pub lockfiles: Vec<PathBuf>,
-    /// Every lock file below a directory
-    #[arg(long, value_name = "DIR")]
-    pub root: Vec<PathBuf>,
-}
-
-/// Of `security-audit`.
-#[derive(Debug, Args)]
-pub struct SecurityAuditArgs {
-    /// What to look at.
-    #[command(flatten)]
-    pub input: InputArgs,
-    /// What is critical: new, active, any, or a severity
-    #[arg(long, value_name = "WHAT")]
-    pub fail_on: Option<String>,
 }

@@ -85,6 +85,15 @@ impl Run {
         self.write(record, |writer, _, line| writer.detail(line));
     }
 
+    /// Writes a document, or a part of one, of a run whose format is [`Format::Document`].
+    pub fn document(&self, content: &[u8]) {
+        let mut inner = self.lock();
+        if let Err(error) = inner.writer.document(content) {
+            inner.lost = true;
+            inner.note(format!("cannot write to stdout: {error}"));
+        }
+    }
+
     /// Writes what is still buffered of the details.
     pub fn flush(&self) {
         let mut inner = self.lock();

@@ -1,0 +1,15 @@
+//! `db`: the advisory database itself.
+
+use maint_core::failure::Failure;
+
+use crate::cli::DbAction;
+use crate::work::Work;
+
+/// Runs it.
+///
+/// # Errors
+/// It is not there yet.
+pub fn run(action: &DbAction, work: &mut Work<'_>) -> Result<(), Failure> {
+    let _ = (action, work);
+    Err(Failure::usage("this command is not there yet"))
+}

@@ -1,0 +1,29 @@
+//! What an audit found, whole: what every form of output is made of.
+
+use std::path::PathBuf;
+
+use crate::db::Stamp;
+use crate::finding::Finding;
+use crate::lock::Lock;
+
+/// A lock file that could not be looked at.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// What an audit found.
+#[derive(Debug)]
+pub struct Report {
+    /// What it was judged by.
+    pub stamp: Stamp,
+    /// The lock files that were looked at.
+    pub locks: Vec<Lock>,
+    /// Those that could not be.
+    pub unread: Vec<Unread>,
+    /// What was found, the worst first, then by subject, id and file: those that are excepted, gated or only locked as well.
+    pub findings: Vec<Finding>,
+}

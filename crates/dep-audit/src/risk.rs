@@ -1,0 +1,15 @@
+//! `risk`: how risky each dependency is.
+
+use maint_core::failure::Failure;
+
+use crate::cli::RiskArgs;
+use crate::work::Work;
+
+/// Runs it.
+///
+/// # Errors
+/// It is not there yet.
+pub fn run(args: &RiskArgs, work: &mut Work<'_>) -> Result<(), Failure> {
+    let _ = (args, work);
+    Err(Failure::usage("this command is not there yet"))
+}
