@@ -20,7 +20,7 @@ pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
 pub use export::{BinArgs, SbomArgs};
 pub use risk::{ExceptAction, RiskArgs};
 pub use unused::UnusedArgs;
-pub use update::{OutdatedArgs, UpdateArgs};
+pub use update::{OutdatedArgs, UpdateArgs, Verify};
 
 /// The keys of `[dep-audit]` in maint.toml.
 pub static SECTION: Section = Section {
@@ -37,6 +37,20 @@ pub static SECTION: Section = Section {
         key("max_db_age", "7d", &[], checked::<HumanDuration>, "warn when the advisories are older"),
         key("fail_db_age", "30d", &[], checked::<HumanDuration>, "advisories that are older tell nothing"),
         key("fail_on", "active", &[], checked::<String>, "what is critical: new, active, any, or a severity"),
+        key(
+            "cooldown",
+            "7d",
+            &[],
+            checked::<HumanDuration>,
+            "an update takes no younger release, unless it ends a finding",
+        ),
+        key(
+            "sla",
+            "24h",
+            &[],
+            checked::<HumanDuration>,
+            "a release that ends a finding is overdue when it is out longer",
+        ),
         key("exceptions", "", &[], checked::<PathBuf>, "file with the exceptions"),
     ],
 };

@@ -17,6 +17,7 @@ use crate::{TOOL, alert, bin, db_command, diff, except, outdated, risk, sbom, se
 const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
 const RISK_COLUMNS: &[&str] = &["score"];
 const EXCEPTION_COLUMNS: &[&str] = &["owner", "until"];
+const OUTDATED_COLUMNS: &[&str] = &["locked", "compatible", "latest", "libyears"];
 const MOVE_COLUMNS: &[&str] = &["from", "to"];
 
 impl Command {
@@ -27,7 +28,7 @@ impl Command {
             Command::Risk(_) => ("risk", RISK_COLUMNS),
             Command::Except { .. } => ("except", EXCEPTION_COLUMNS),
             Command::Update(_) => ("update", MOVE_COLUMNS),
-            Command::Outdated(_) => ("outdated", MOVE_COLUMNS),
+            Command::Outdated(_) => ("outdated", OUTDATED_COLUMNS),
             Command::Alert { .. } => ("alert", FINDING_COLUMNS),
             Command::Unused(_) => ("unused", &[]),
             Command::Why(_) => ("why", &[]),

@@ -45,7 +45,11 @@ fn stdin() -> Result<Lock, LockError> {
     Lock::parse(path, &text)
 }
 
-fn nearest() -> Result<PathBuf, Failure> {
+/// The lock file of the working directory or above it.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn nearest() -> Result<PathBuf, Failure> {
     let here = std::env::current_dir()
         .map_err(|error| Failure::usage(format!("cannot tell the working directory: {error}")))?;
     here.ancestors().map(|directory| directory.join("Cargo.lock")).find(|path| path.is_file()).ok_or_else(|| {
