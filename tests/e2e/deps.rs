@@ -1,1 +1,6 @@
 //! dep-audit, end to end: real lock files, small advisories written for them, and real workspaces.
+
+mod outdated;
+mod update;
+mod update_faults;
+mod update_world;

@@ -49,7 +49,7 @@ pub fn run(args: &OutdatedArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let lockfile = crate::inputs::nearest()?;
     work.subject = lockfile.display().to_string();
     let lock = Lock::load(&lockfile).map_err(|error| Failure::usage(error.to_string()))?;
-    let workspace = Workspace::of(&lockfile)?;
+    let workspace = Workspace::of(&lock)?;
     let registry = Registry::open_for(&workspace.directory)?;
     let model = crate::update::model(&lock, &workspace, &registry)?;
     for name in &args.packages {

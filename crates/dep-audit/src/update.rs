@@ -16,7 +16,7 @@ use maint_core::status::Status;
 use maint_core::units::{HumanDuration, format_seconds};
 use semver::Version;
 
-use crate::cli::{InputArgs, SECTION, UpdateArgs};
+use crate::cli::{SECTION, UpdateArgs};
 use crate::db::Database;
 use crate::finding::{Finding, FindingKind};
 use crate::lock::Lock;
@@ -132,11 +132,11 @@ struct Scene {
 
 impl Scene {
     fn look(lockfile: &Path, work: &Work<'_>) -> Result<Self, Failure> {
-        let workspace = Workspace::of(lockfile)?;
+        let lock = Lock::load(lockfile).map_err(|error| Failure::usage(error.to_string()))?;
+        let workspace = Workspace::of(&lock)?;
         let registry = Registry::open_for(&workspace.directory)?;
         let database = database(work)?;
         let findings = audit(lockfile, work)?;
-        let lock = Lock::load(lockfile).map_err(|error| Failure::usage(error.to_string()))?;
         let model = model(&lock, &workspace, &registry)?;
         Ok(Scene { lockfile: lockfile.to_owned(), workspace, registry, database, findings, model })
     }
@@ -296,12 +296,35 @@ pub(crate) fn model(lock: &Lock, workspace: &Workspace, registry: &Registry) -> 
 }
 
 fn audit(lockfile: &Path, work: &Work<'_>) -> Result<Vec<Finding>, Failure> {
-    let input = InputArgs { lockfiles: vec![lockfile.to_owned()], root: Vec::new() };
-    let report = crate::audit::audit(&input, work)?;
-    match report.unread.into_iter().next() {
-        Some(unread) => Err(Failure::usage(format!("{}: {}", unread.path.display(), unread.why))),
-        None => Ok(report.findings),
+    let database = database(work)?;
+    let lock = Lock::load(lockfile).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut findings = Vec::new();
+    for locked in lock.packages.iter().filter(|locked| locked.is_from_the_registry()) {
+        for advisory in database.of_crate(locked.package.name.as_str(), &locked.package.version) {
+            findings.push(Finding {
+                kind: match advisory.kind {
+                    crate::advisory::AdvisoryKind::Vulnerability => FindingKind::Vulnerability,
+                    crate::advisory::AdvisoryKind::Unsound => FindingKind::Unsound,
+                    crate::advisory::AdvisoryKind::Unmaintained => FindingKind::Unmaintained,
+                    crate::advisory::AdvisoryKind::Notice => FindingKind::Notice,
+                },
+                id: advisory.id.clone(),
+                aliases: advisory.aliases.clone(),
+                title: advisory.title.clone(),
+                url: None,
+                package: locked.package.name.to_string(),
+                version: locked.package.version.to_string(),
+                lockfile: lockfile.to_owned(),
+                line: locked.line,
+                tier: None,
+                severity: advisory.severity,
+                patched: advisory.patched.iter().map(ToString::to_string).collect(),
+                members: Vec::new(),
+                excepted: None,
+            });
+        }
     }
+    Ok(findings)
 }
 
 fn database(work: &Work<'_>) -> Result<Database, Failure> {

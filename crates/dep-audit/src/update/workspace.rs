@@ -6,6 +6,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use maint_core::failure::Failure;
 use semver::Version;
 
+use crate::lock::{Lock, Locked};
 use crate::registry::Needs;
 
 /// A package that does not come from the registry, and what its manifest says.
@@ -31,10 +32,14 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Asks cargo, which fetches nothing and changes nothing for it.
     ///
+    /// The manifests of the members are read without cargo's lock on its packages, so that nothing waits for a build. Only
+    /// where packages come from git or from a path outside, the whole graph is asked for: their manifests are where cargo
+    /// has put them, if they are on this disk at all.
+    ///
     /// # Errors
     /// There is no manifest beside the lock file, or it does not hold.
-    pub(crate) fn of(lockfile: &Path) -> Result<Self, Failure> {
-        let directory = lockfile.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    pub(crate) fn of(lock: &Lock) -> Result<Self, Failure> {
+        let directory = lock.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let manifest = directory.join("Cargo.toml");
         if !manifest.is_file() {
             return Err(Failure::usage(format!(
@@ -53,11 +58,20 @@ impl Workspace {
             }
             command.exec()
         };
-        // The whole graph names the requirements of packages from git and paths as well, but needs all of them on this disk.
-        let metadata = ask(true).or_else(|_| ask(false)).map_err(|error| {
+        let members = ask(false).map_err(|error| {
             Failure::usage(format!("cargo cannot read {}: {}", manifest.display(), error.to_string().trim()))
         })?;
-        Ok(Workspace::from(&metadata, directory))
+        let workspace = Workspace::from(&members, directory);
+        let is_known = |locked: &Locked| {
+            workspace
+                .manifests
+                .iter()
+                .any(|m| m.name == locked.package.name.as_str() && m.version == locked.package.version)
+        };
+        if lock.packages.iter().all(|locked| locked.is_from_the_registry() || is_known(locked)) {
+            return Ok(workspace);
+        }
+        Ok(ask(true).map(|metadata| Workspace::from(&metadata, directory)).unwrap_or(workspace))
     }
 
     fn from(metadata: &Metadata, directory: &Path) -> Self {
