@@ -125,7 +125,13 @@ impl Keep {
     pub(crate) fn recover(&self, touch: bool) -> Result<Option<Found>, Failure> {
         let text = match fs::read_to_string(&self.note) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // A copy without a note is of before the first change, or of after the last.
+                if touch && self.copy.exists() {
+                    durable::remove(&self.copy).map_err(failed)?;
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(failed(format!("cannot read {}: {error}", self.note.display()))),
         };
         let note: Note = serde_json::from_str(&text).map_err(|error| {
