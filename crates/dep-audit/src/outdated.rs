@@ -102,7 +102,7 @@ fn row(model: &Model, index: usize, now: Timestamp) -> Option<Row> {
     let latest = model.above(index, &node.version).next_back().unwrap_or(locked);
     let compatible = model.above(index, &node.version).rev().find(accepted).unwrap_or(locked);
     let msrv = model.rust_version.is_some().then(|| {
-        let builds = |release: &&Release| !model.is_too_new_for_the_compiler(release);
+        let builds = |release: &&Release| !model.is_too_new_for_the_compiler(release, &node.name, &node.version);
         model.above(index, &node.version).rev().filter(builds).find(accepted).unwrap_or(locked).version.clone()
     });
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64().max(0.0);

@@ -150,12 +150,12 @@ impl Model {
         dependants.iter().filter_map(|&dependant| self.refusal(dependant, index, wanted, moved)).collect()
     }
 
-    /// Whether the compiler that the workspace is for is too old for a release.
-    pub(crate) fn is_too_new_for_the_compiler(&self, release: &Release) -> bool {
-        match (&self.rust_version, &release.rust_version) {
-            (Some(ours), Some(theirs)) => theirs > ours,
-            _ => false,
-        }
+    /// Whether a release needs a newer compiler than the workspace is for. One that needs no newer compiler than what is
+    /// locked now makes nothing worse.
+    pub(crate) fn is_too_new_for_the_compiler(&self, release: &Release, name: &str, current: &Version) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.rust_version, &release.rust_version) else { return false };
+        let now = self.release(name, current).and_then(|release| release.rust_version.as_ref());
+        theirs > ours && now.is_none_or(|now| theirs > now)
     }
 
     /// Releases that a package could be moved up to, the lowest first: no yanked ones, and prereleases only when it is one.

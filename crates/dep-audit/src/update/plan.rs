@@ -159,7 +159,7 @@ impl Planner<'_> {
             .filter(|release| (self.allowed)(&node.name, current, &release.version))
             .map(|release| {
                 let left = ids.iter().filter(|id| self.has(&node.name, &release.version, id)).count();
-                (left, self.model.is_too_new_for_the_compiler(release), release)
+                (left, self.model.is_too_new_for_the_compiler(release, &node.name, current), release)
             })
             .filter(|(left, _, _)| *left < ids.len())
             .collect();
@@ -192,8 +192,15 @@ impl Planner<'_> {
         for (index, to) in route {
             let Some(node) = self.model.node(*index) else { continue };
             let from = self.model.version(*index, &self.moved).unwrap_or(&node.version).clone();
-            let published = self.model.release(&node.name, to).and_then(|release| release.published);
-            moves.push(Move { package: node.name.clone(), from, to: to.clone(), published });
+            let release = self.model.release(&node.name, to);
+            let too_new = release.filter(|r| self.model.is_too_new_for_the_compiler(r, &node.name, &from));
+            moves.push(Move {
+                package: node.name.clone(),
+                from,
+                to: to.clone(),
+                published: release.and_then(|release| release.published),
+                needs_rust: too_new.and_then(|release| release.rust_version.clone()),
+            });
         }
         for (index, to) in route {
             self.moved.insert(*index, to.clone());
@@ -214,7 +221,9 @@ impl Planner<'_> {
                 .model
                 .above(index, &current)
                 .rev()
-                .filter(|release| self.is_cool(release) && !self.model.is_too_new_for_the_compiler(release))
+                .filter(|release| {
+                    self.is_cool(release) && !self.model.is_too_new_for_the_compiler(release, &node.name, &current)
+                })
                 .filter(|release| (self.allowed)(&node.name, &current, &release.version))
                 .find(|release| self.model.refusals(index, &release.version, &self.moved).is_empty());
             if let Some(best) = best {

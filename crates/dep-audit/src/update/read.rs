@@ -84,6 +84,7 @@ mod tests {
             from: "1.0.0".parse().unwrap(),
             to: "1.0.1".parse().unwrap(),
             published: None,
+            needs_rust: None,
         };
         let step = Step {
             lockfile: "/x/Cargo.lock".into(),

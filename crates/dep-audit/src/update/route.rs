@@ -142,7 +142,8 @@ impl<'a> Router<'a> {
         Ok(route)
     }
 
-    /// Releases of a dependant, the lowest first, that accept the version, bring nothing bad and build with our compiler.
+    /// Releases of a dependant that accept the version and bring nothing bad: those first that build with our compiler, then
+    /// the lowest.
     fn parents(&self, refusal: &Refusal, index: usize, version: &Version, moved: &Moved) -> Vec<Version> {
         let (Some(node), Some(current)) =
             (self.model.node(refusal.dependant), self.model.version(refusal.dependant, moved))
@@ -157,12 +158,16 @@ impl<'a> Router<'a> {
             then.insert(refusal.dependant, to.clone());
             self.model.refusal(refusal.dependant, index, version, &then).is_none()
         };
-        self.model
+        let mut found: Vec<(bool, Version)> = self
+            .model
             .above(refusal.dependant, current)
-            .filter(|release| !self.model.is_too_new_for_the_compiler(release))
-            .map(|release| release.version.clone())
-            .filter(|to| accepts(to) && (self.allowed)(&node.name, current, to))
-            .collect()
+            .filter(|release| accepts(&release.version) && (self.allowed)(&node.name, current, &release.version))
+            .map(|release| {
+                (self.model.is_too_new_for_the_compiler(release, &node.name, current), release.version.clone())
+            })
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, version)| version).collect()
     }
 
     fn link(&self, refusal: &Refusal, index: usize) -> Link {

@@ -23,6 +23,9 @@ pub(crate) struct Move {
     /// When that was published, where the index says so.
     #[serde(default)]
     pub(crate) published: Option<Timestamp>,
+    /// The compiler that it needs, where the workspace says that it is for an older one.
+    #[serde(default)]
+    pub(crate) needs_rust: Option<Version>,
 }
 
 /// What is moved and what for.
@@ -59,6 +62,9 @@ impl Step {
         }
         for mv in &self.first {
             text.push_str(&format!(", after {} {} -> {}", mv.package, mv.from, mv.to));
+        }
+        if let Some(rust) = self.moves().filter_map(|mv| mv.needs_rust.as_ref()).max() {
+            text.push_str(&format!("; needs Rust {rust}, newer than the workspace says"));
         }
         if !self.fixes.is_empty() {
             text.push_str(&format!("; ends {}", self.fixes.join(", ")));

@@ -263,6 +263,25 @@ fn a_release_for_a_newer_compiler_comes_last() {
 }
 
 #[test]
+fn where_only_a_release_for_a_newer_compiler_helps_it_is_taken_and_said() {
+    let mut model = model(
+        "app 0.1.0 -> b 1.0.0\nb 1.0.0 -> a 1.0.0\na 1.0.0",
+        "b ^1",
+        "a 1.0.0\na 1.0.1\nb 1.0.0: a =1.0.0\nb 1.0.1: a ^1.0.1 | rust1.90",
+    );
+    model.rust_version = Some(Version::new(1, 80, 0));
+    let affects = affected(&[("A-1", "a", "", "1.0.1")]);
+    let wanted = [want("a", "1.0.0", &["A-1"])];
+    let expected =
+        "a 1.0.0 -> 1.0.1, after b 1.0.0 -> 1.0.1; needs Rust 1.90.0, newer than the workspace says; ends A-1";
+    assert_eq!(shown(&plan(&model, &wanted, &affects, &rules(false))), [expected]);
+    // What is locked needs that compiler already.
+    model.known.get_mut("b").unwrap()[0].rust_version = Some(Version::new(1, 90, 0));
+    let steps = shown(&plan(&model, &wanted, &affects, &rules(false)));
+    assert_eq!(steps, ["a 1.0.0 -> 1.0.1, after b 1.0.0 -> 1.0.1; ends A-1"]);
+}
+
+#[test]
 fn a_version_that_was_taken_back_is_left_for_the_next_one() {
     let model = model("app 0.1.0 -> a 1.0.0\na 1.0.0", "a ^1", "a 1.0.0!\na 1.0.1\na 1.0.2");
     let plan = plan(&model, &[want("a", "1.0.0", &[YANKED])], &affected(&[]), &rules(false));
