@@ -14,7 +14,7 @@ use semver::Version;
 use crate::cli::OutdatedArgs;
 use crate::lock::Lock;
 use crate::registry::{Registry, Release};
-use crate::update::model::{Model, Moved};
+use crate::update::model::{Known, Model, Moved};
 use crate::update::workspace::Workspace;
 use crate::work::Work;
 
@@ -51,7 +51,8 @@ pub fn run(args: &OutdatedArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let lock = Lock::load(&lockfile).map_err(|error| Failure::usage(error.to_string()))?;
     let workspace = Workspace::of(&lock)?;
     let registry = Registry::open_for(&workspace.directory)?;
-    let model = crate::update::model(&lock, &workspace, &registry)?;
+    let known = crate::update::known(&lock, &registry, Known::new())?;
+    let model = Model::new(&lock, &workspace.manifests, known, workspace.rust_version.clone());
     for name in &args.packages {
         if !model.nodes.iter().any(|node| node.movable && node.name == *name) {
             return Err(Failure::usage(format!("{name} of the registry is not in {}", lockfile.display()))

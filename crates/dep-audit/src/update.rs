@@ -30,6 +30,7 @@ pub(crate) mod model;
 mod plan;
 mod read;
 mod route;
+mod settle;
 mod step;
 mod tree;
 pub(crate) mod workspace;
@@ -137,7 +138,12 @@ impl Scene {
         let registry = Registry::open_for(&workspace.directory)?;
         let database = database(work)?;
         let findings = audit(lockfile, work)?;
-        let model = model(&lock, &workspace, &registry)?;
+        let model = Model::new(
+            &lock,
+            &workspace.manifests,
+            known(&lock, &registry, Known::new())?,
+            workspace.rust_version.clone(),
+        );
         Ok(Scene { lockfile: lockfile.to_owned(), workspace, registry, database, findings, model })
     }
 
@@ -173,7 +179,7 @@ impl Scene {
                 let Some(age) = age_seconds(Some(since), work.now).filter(|age| *age > sla.as_secs_f64()) else {
                     continue;
                 };
-                let message = format!("{id} could have been ended for {}: overdue", format_seconds(age));
+                let message = format!("{id}: overdue, a release that ends it has been out for {}", format_seconds(age));
                 let record = Record::new(
                     Kind::Finding,
                     format!("{}@{}", wanted.package, wanted.version),
@@ -259,6 +265,7 @@ fn carry_out(
         verify: (!args.lock_only).then(|| args.verify.clone()),
         cooldown: work.settings.get::<HumanDuration>(&SECTION, "cooldown")?.0,
         audit: &|| audit(&scene.lockfile, work),
+        known: std::cell::RefCell::new(scene.model.known.clone()),
     };
     applier.verify_before()?;
     let mut stopped: Option<Stop> = None;
@@ -278,12 +285,11 @@ fn carry_out(
     Ok(())
 }
 
-/// The lock file's model with all that cargo's cache knows of its packages.
+/// All that cargo's cache knows of a lock file's packages, with what was read before.
 ///
 /// # Errors
 /// An entry of the cache cannot be read.
-pub(crate) fn model(lock: &Lock, workspace: &Workspace, registry: &Registry) -> Result<Model, Failure> {
-    let mut known: Known = BTreeMap::new();
+pub(crate) fn known(lock: &Lock, registry: &Registry, mut known: Known) -> Result<Known, Failure> {
     for locked in lock.packages.iter().filter(|locked| locked.is_from_the_registry()) {
         let name = locked.package.name.as_str();
         if !known.contains_key(name)
@@ -292,7 +298,7 @@ pub(crate) fn model(lock: &Lock, workspace: &Workspace, registry: &Registry) -> 
             known.insert(name.to_owned(), releases);
         }
     }
-    Ok(Model::new(lock, &workspace.manifests, known, workspace.rust_version.clone()))
+    Ok(known)
 }
 
 fn audit(lockfile: &Path, work: &Work<'_>) -> Result<Vec<Finding>, Failure> {

@@ -258,6 +258,33 @@ fn a_young_release_that_would_come_along_is_not_taken() {
 }
 
 #[test]
+fn what_cargo_takes_along_without_need_goes_back() {
+    let world = World::new();
+    world.publish("grain", "1.0.0", &[]);
+    world.publish("sand", "1.0.0", &["grain 1"]);
+    world.publish("glass", "1.0.0", &[]);
+    world.publish("clock", "0.3.1", &["sand 1", "glass 1"]);
+    world.need(&["clock 0.3"]);
+    world.publish("grain", "1.1.0", &[]);
+    world.publish("sand", "1.1.0", &["grain 1"]);
+    world.publish("glass", "1.2.0", &[]);
+    world.publish("glass", "1.3.0", &[]);
+    world.publish_as("glass", "1.4.0", &[], "2026-05-31T00:00:00Z", "");
+    world.publish("clock", "0.3.6", &["sand 1", "glass 1.2"]);
+    world.advisory("RUSTSEC-2026-0010", "clock", "patched = [\">= 0.3.5\"]");
+    world.refresh();
+    let (output, records) = world.run(&["update", "--apply", "--lock-only"]);
+    assert_eq!(output.code, 0, "{output}");
+    let locked = |name: &str| world.locked(name).join(" ");
+    assert_eq!((locked("clock"), locked("sand"), locked("grain")), ("0.3.6".into(), "1.0.0".into(), "1.0.0".into()));
+    assert_eq!(locked("glass"), "1.2.0", "the lowest that is accepted");
+    assert!(
+        step(&records, "step")["message"].as_str().unwrap().contains("2 of the lock file's entries changed"),
+        "{output}"
+    );
+}
+
+#[test]
 fn a_patch_that_is_out_for_longer_than_a_day_is_overdue_and_one_of_today_is_not() {
     for (published, overdue) in [("2026-05-30T00:00:00Z", true), ("2026-05-31T12:00:00Z", false)] {
         let world = World::new();

@@ -3,6 +3,7 @@
 //! What cargo says of its own success is not listened to: it exits with 0 when it has moved nothing. Only what the audit
 //! finds afterwards counts.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use semver::Version;
 
 use super::cargo::{self, Said};
 use super::keep::{self, Keep};
+use super::model::{Known, Model};
 use super::plan::{YANKED, is_cool};
+use super::settle::settle;
 use super::step::Step;
 use super::workspace::Workspace;
 use crate::cli::Verify;
@@ -36,6 +39,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) cooldown: Duration,
     /// Audits the lock file as it is now.
     pub(crate) audit: &'a dyn Fn() -> Result<Vec<Finding>, Failure>,
+    /// What was read of cargo's cache so far.
+    pub(crate) known: RefCell<Known>,
 }
 
 /// What became of a step, before the lock file is kept or put back.
@@ -124,8 +129,22 @@ impl Applier<'_> {
         }
     }
 
-    fn lock(&self) -> Result<Lock, Failure> {
+    /// The lock file as it is now.
+    pub(crate) fn lock(&self) -> Result<Lock, Failure> {
         Lock::load(&self.lockfile).map_err(|error| Failure::critical(error.to_string()))
+    }
+
+    fn lock_bytes(&self) -> Result<Vec<u8>, Failure> {
+        let lockfile = &self.lockfile;
+        std::fs::read(lockfile)
+            .map_err(|error| Failure::critical(format!("cannot read {}: {error}", lockfile.display())))
+    }
+
+    /// The model of a lock file.
+    pub(crate) fn model(&self, lock: &Lock) -> Result<Model, Failure> {
+        let known = super::known(lock, self.registry, self.known.take())?;
+        self.known.replace(known.clone());
+        Ok(Model::new(lock, &self.workspace.manifests, known, self.workspace.rust_version.clone()))
     }
 
     fn attempt(&self, step: &Step, kept: &mut keep::Step<'_>, old: &Lock, before: &Counts) -> Result<Verdict, Failure> {
@@ -142,6 +161,9 @@ impl Applier<'_> {
             if !said.ok {
                 return Ok(Verdict::Bad(format!("cargo cannot move {} to {}: {}", mv.package, mv.to, said.tail)));
             }
+        }
+        if self.lock_bytes()? != kept.old && settle(self, step, kept, old)? {
+            return Ok(Verdict::Stopped);
         }
         let bytes = kept.is_moved()?;
         if bytes == kept.old {
@@ -178,8 +200,7 @@ impl Applier<'_> {
             if !said.ok {
                 return Ok(Verdict::Bad(format!("`{verify}` fails with it: {}", said.tail)));
             }
-            let now = std::fs::read(&self.lockfile).unwrap_or_default();
-            if now != bytes {
+            if self.lock_bytes()? != bytes {
                 return Ok(Verdict::Bad(format!("`{verify}` has changed the lock file")));
             }
             how.push_str(&format!(", `{verify}` passes"));
@@ -200,7 +221,13 @@ impl Applier<'_> {
     }
 
     /// Moves one package, without the network if that will do.
-    fn precise(&self, package: &str, from: &Version, to: &Version, kept: &mut keep::Step<'_>) -> Result<Said, Failure> {
+    pub(crate) fn precise(
+        &self,
+        package: &str,
+        from: &Version,
+        to: &Version,
+        kept: &mut keep::Step<'_>,
+    ) -> Result<Said, Failure> {
         let (spec, to) = (format!("{package}@{from}"), to.to_string());
         let online = ["update", "--package", &spec, "--precise", &to];
         let offline = [online.as_slice(), &["--offline"]].concat();

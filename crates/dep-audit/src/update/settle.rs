@@ -1,0 +1,99 @@
+//! Bringing back what a move has taken along without need.
+//!
+//! `cargo update --precise` frees what the moved package depends on as well, and takes the newest of it. That is more change
+//! than the move needs, and the newest may have been published this morning. So each package that came along goes back to
+//! the version it had, or to the lowest one above it that is accepted now and is old enough.
+
+use std::collections::BTreeSet;
+
+use maint_core::failure::Failure;
+use semver::Version;
+
+use super::apply::Applier;
+use super::keep;
+use super::model::{Model, Moved};
+use super::plan::is_cool;
+use super::step::Step;
+use crate::lock::Lock;
+
+/// Each package that comes back may free others; that many moves are enough for any lock file that was seen.
+const MOST: usize = 400;
+
+/// A move back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Back {
+    package: String,
+    from: Version,
+    to: Version,
+}
+
+/// Brings back what came along. Tells whether it was interrupted.
+///
+/// # Errors
+/// The lock file or cargo's cache cannot be read.
+pub(crate) fn settle(
+    applier: &Applier<'_>,
+    step: &Step,
+    kept: &mut keep::Step<'_>,
+    old: &Lock,
+) -> Result<bool, Failure> {
+    let mut tried: BTreeSet<Back> = BTreeSet::new();
+    while tried.len() < MOST {
+        let now = applier.lock()?;
+        let model = applier.model(&now)?;
+        let Some(back) = next(applier, step, old, &now, &model, &tried) else { return Ok(false) };
+        let said = applier.precise(&back.package, &back.from, &back.to, kept)?;
+        if said.cancelled {
+            return Ok(true);
+        }
+        tracing::debug!("{} {} back to {}: {}", back.package, back.from, back.to, said.ok);
+        tried.insert(back);
+    }
+    Ok(false)
+}
+
+fn versions<'a>(lock: &'a Lock, package: &'a str) -> impl Iterator<Item = &'a Version> {
+    lock.packages.iter().filter(move |p| p.package.name.as_str() == package).map(|p| &p.package.version)
+}
+
+/// The next package that can come back further.
+fn next(
+    applier: &Applier<'_>,
+    step: &Step,
+    old: &Lock,
+    now: &Lock,
+    model: &Model,
+    tried: &BTreeSet<Back>,
+) -> Option<Back> {
+    let is_cool = |published| is_cool(published, applier.work.now, applier.cooldown);
+    for (index, node) in model.nodes.iter().enumerate().filter(|(_, node)| node.movable) {
+        let is_meant = step.moves().any(|mv| mv.package == node.name && mv.to == node.version);
+        if is_meant || versions(old, &node.name).any(|version| *version == node.version) {
+            continue;
+        }
+        let had = versions(old, &node.name)
+            .filter(|version| **version < node.version && !versions(now, &node.name).any(|v| v == *version))
+            .max();
+        let fits = |to: &Version| {
+            let back = Back { package: node.name.clone(), from: node.version.clone(), to: to.clone() };
+            (model.refusals(index, to, &Moved::new()).is_empty() && !tried.contains(&back)).then_some(back)
+        };
+        let releases = || {
+            let releases = model.releases(&node.name).iter();
+            releases
+                .filter(|r| !r.yanked && r.version < node.version && r.version.pre.is_empty() && is_cool(r.published))
+        };
+        let found = match had {
+            Some(had) => fits(had).or_else(|| {
+                releases().filter(|release| release.version > *had).find_map(|release| fits(&release.version))
+            }),
+            // It is new here: the newest will do, unless it is too young.
+            None if model.release(&node.name, &node.version).is_some_and(|r| is_cool(r.published)) => None,
+            None => releases().rev().find_map(|release| fits(&release.version)),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
