@@ -2,9 +2,10 @@
 //!
 //! `cargo update --precise` frees what the moved package depends on as well, and takes the newest of it. That is more change
 //! than the move needs, and the newest may have been published this morning. So each package that came along goes back to
-//! the version it had, or to the lowest one above it that is accepted now and is old enough.
+//! the version it had, or to the lowest one above it that is accepted now and is old enough. Dependants come before what
+//! they depend on, because moving back frees dependencies just as moving on does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maint_core::failure::Failure;
 use semver::Version;
@@ -37,17 +38,19 @@ pub(crate) fn settle(
     kept: &mut keep::Step<'_>,
     old: &Lock,
 ) -> Result<bool, Failure> {
-    let mut tried: BTreeSet<Back> = BTreeSet::new();
-    while tried.len() < MOST {
+    let mut in_vain: BTreeSet<Back> = BTreeSet::new();
+    for _ in 0..MOST {
         let now = applier.lock()?;
         let model = applier.model(&now)?;
-        let Some(back) = next(applier, step, old, &now, &model, &tried) else { return Ok(false) };
+        let Some(back) = next(applier, step, old, &now, &model, &in_vain) else { return Ok(false) };
         let said = applier.precise(&back.package, &back.from, &back.to, kept)?;
         if said.cancelled {
             return Ok(true);
         }
         tracing::debug!("{} {} back to {}: {}", back.package, back.from, back.to, said.ok);
-        tried.insert(back);
+        if !said.ok {
+            in_vain.insert(back);
+        }
     }
     Ok(false)
 }
@@ -56,16 +59,17 @@ fn versions<'a>(lock: &'a Lock, package: &'a str) -> impl Iterator<Item = &'a Ve
     lock.packages.iter().filter(move |p| p.package.name.as_str() == package).map(|p| &p.package.version)
 }
 
-/// The next package that can come back further.
+/// The next package that can come back further: one that no other of them depends on.
 fn next(
     applier: &Applier<'_>,
     step: &Step,
     old: &Lock,
     now: &Lock,
     model: &Model,
-    tried: &BTreeSet<Back>,
+    in_vain: &BTreeSet<Back>,
 ) -> Option<Back> {
     let is_cool = |published| is_cool(published, applier.work.now, applier.cooldown);
+    let mut found: BTreeMap<usize, Back> = BTreeMap::new();
     for (index, node) in model.nodes.iter().enumerate().filter(|(_, node)| node.movable) {
         let is_meant = step.moves().any(|mv| mv.package == node.name && mv.to == node.version);
         if is_meant || versions(old, &node.name).any(|version| *version == node.version) {
@@ -76,14 +80,14 @@ fn next(
             .max();
         let fits = |to: &Version| {
             let back = Back { package: node.name.clone(), from: node.version.clone(), to: to.clone() };
-            (model.refusals(index, to, &Moved::new()).is_empty() && !tried.contains(&back)).then_some(back)
+            (model.refusals(index, to, &Moved::new()).is_empty() && !in_vain.contains(&back)).then_some(back)
         };
         let releases = || {
             let releases = model.releases(&node.name).iter();
             releases
                 .filter(|r| !r.yanked && r.version < node.version && r.version.pre.is_empty() && is_cool(r.published))
         };
-        let found = match had {
+        let back = match had {
             Some(had) => fits(had).or_else(|| {
                 releases().filter(|release| release.version > *had).find_map(|release| fits(&release.version))
             }),
@@ -91,9 +95,13 @@ fn next(
             None if model.release(&node.name, &node.version).is_some_and(|r| is_cool(r.published)) => None,
             None => releases().rev().find_map(|release| fits(&release.version)),
         };
-        if found.is_some() {
-            return found;
+        if let Some(back) = back {
+            found.insert(index, back);
         }
     }
-    None
+    let is_outermost = |index: &usize| {
+        model.node(*index).is_some_and(|node| !node.dependants.iter().any(|dependant| found.contains_key(dependant)))
+    };
+    let index = found.keys().copied().find(is_outermost).or_else(|| found.keys().next().copied())?;
+    found.remove(&index)
 }
