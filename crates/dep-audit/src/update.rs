@@ -16,6 +16,7 @@ use maint_core::status::Status;
 use maint_core::units::{HumanDuration, format_seconds};
 use semver::Version;
 
+use crate::advisory::{AdvisoryKind, Severity};
 use crate::cli::{SECTION, UpdateArgs};
 use crate::db::Database;
 use crate::finding::{Finding, FindingKind};
@@ -137,7 +138,7 @@ impl Scene {
         let workspace = Workspace::of(&lock)?;
         let registry = Registry::open_for(&workspace.directory)?;
         let database = database(work)?;
-        let findings = audit(lockfile, work)?;
+        let findings = audit(lockfile, &database, &registry)?;
         let model = Model::new(
             &lock,
             &workspace.manifests,
@@ -165,7 +166,8 @@ impl Scene {
     fn leftover(&self, args: &UpdateArgs, plan: &Plan, applied: bool, work: &Work<'_>) -> Result<(), Failure> {
         let affects = |name: &str, version: &Version| self.affects(name, version);
         let sla = work.settings.get::<HumanDuration>(&SECTION, "sla")?.0;
-        let findings = if applied { audit(&self.lockfile, work)? } else { self.findings.clone() };
+        let findings =
+            if applied { audit(&self.lockfile, &self.database, &self.registry)? } else { self.findings.clone() };
         let still = wanted(&findings);
         let is_open = |package: &str, id: &String| still.iter().any(|w| w.package == package && w.ids.contains(id));
         for residual in &plan.residuals {
@@ -264,7 +266,7 @@ fn carry_out(
         keep,
         verify: (!args.lock_only).then(|| args.verify.clone()),
         cooldown: work.settings.get::<HumanDuration>(&SECTION, "cooldown")?.0,
-        audit: &|| audit(&scene.lockfile, work),
+        audit: &|| audit(&scene.lockfile, &scene.database, &scene.registry),
         known: std::cell::RefCell::new(scene.model.known.clone()),
     };
     applier.verify_before()?;
@@ -301,33 +303,44 @@ pub(crate) fn known(lock: &Lock, registry: &Registry, mut known: Known) -> Resul
     Ok(known)
 }
 
-fn audit(lockfile: &Path, work: &Work<'_>) -> Result<Vec<Finding>, Failure> {
-    let database = database(work)?;
+/// What is wrong with the lock file as it is now.
+fn audit(lockfile: &Path, database: &Database, registry: &Registry) -> Result<Vec<Finding>, Failure> {
     let lock = Lock::load(lockfile).map_err(|error| Failure::usage(error.to_string()))?;
     let mut findings = Vec::new();
     for locked in lock.packages.iter().filter(|locked| locked.is_from_the_registry()) {
-        for advisory in database.of_crate(locked.package.name.as_str(), &locked.package.version) {
+        let (name, version) = (locked.package.name.as_str(), &locked.package.version);
+        let finding = |kind, id: &str, title: &str| Finding {
+            kind,
+            id: id.to_owned(),
+            aliases: Vec::new(),
+            title: title.to_owned(),
+            url: None,
+            package: name.to_owned(),
+            version: version.to_string(),
+            lockfile: lockfile.to_owned(),
+            line: locked.line,
+            tier: None,
+            severity: Severity::Unknown,
+            patched: Vec::new(),
+            members: Vec::new(),
+            excepted: None,
+        };
+        for advisory in database.of_crate(name, version) {
+            let kind = match advisory.kind {
+                AdvisoryKind::Vulnerability => FindingKind::Vulnerability,
+                AdvisoryKind::Unsound => FindingKind::Unsound,
+                AdvisoryKind::Unmaintained => FindingKind::Unmaintained,
+                AdvisoryKind::Notice => FindingKind::Notice,
+            };
             findings.push(Finding {
-                kind: match advisory.kind {
-                    crate::advisory::AdvisoryKind::Vulnerability => FindingKind::Vulnerability,
-                    crate::advisory::AdvisoryKind::Unsound => FindingKind::Unsound,
-                    crate::advisory::AdvisoryKind::Unmaintained => FindingKind::Unmaintained,
-                    crate::advisory::AdvisoryKind::Notice => FindingKind::Notice,
-                },
-                id: advisory.id.clone(),
-                aliases: advisory.aliases.clone(),
-                title: advisory.title.clone(),
-                url: None,
-                package: locked.package.name.to_string(),
-                version: locked.package.version.to_string(),
-                lockfile: lockfile.to_owned(),
-                line: locked.line,
-                tier: None,
-                severity: advisory.severity,
                 patched: advisory.patched.iter().map(ToString::to_string).collect(),
-                members: Vec::new(),
-                excepted: None,
+                severity: advisory.severity,
+                ..finding(kind, &advisory.id, &advisory.title)
             });
+        }
+        let releases = registry.releases(name)?.unwrap_or_default();
+        if releases.iter().any(|release| release.version == *version && release.yanked) {
+            findings.push(finding(FindingKind::Yanked, "", "the version was taken back"));
         }
     }
     Ok(findings)

@@ -258,6 +258,24 @@ fn a_young_release_that_would_come_along_is_not_taken() {
 }
 
 #[test]
+fn a_version_that_was_taken_back_is_left_for_the_next_one() {
+    let world = World::new();
+    world.publish("clock", "1.0.0", &[]);
+    world.need(&["clock 1"]);
+    world.publish("clock", "1.0.1", &[]);
+    world.publish("clock", "1.0.2", &[]);
+    world.refresh();
+    let (output, _) = world.run(&["update"]);
+    assert_eq!(output.code, 0, "nothing is wrong yet: {output}");
+    world.yank("clock", "1.0.0");
+    world.refresh();
+    let (output, records) = world.run(&["update", "--apply", "--lock-only"]);
+    assert_eq!(output.code, 0, "{output}");
+    assert_eq!(step(&records, "step")["fixes"], serde_json::json!(["yanked"]));
+    assert_eq!(world.locked("clock"), ["1.0.1"]);
+}
+
+#[test]
 fn what_cargo_takes_along_without_need_goes_back() {
     let world = World::new();
     world.publish("grain", "1.0.0", &[]);

@@ -1,6 +1,7 @@
 //! A registry of a handful of tiny crates on this machine, a workspace that needs them, and advisories that speak of them.
 //! Cargo is the real one: it asks the registry over HTTP as it would any other, and fills its own cache.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -81,7 +82,7 @@ impl World {
         let mut deps = Vec::new();
         for need in needs {
             let (package, requirement) = need.split_once(' ').unwrap();
-            manifest.push_str(&format!("{package} = \"{requirement}\"\n"));
+            writeln!(manifest, "{package} = \"{requirement}\"").unwrap();
             deps.push(json!({"name": package, "req": requirement, "features": [], "optional": false,
                 "default_features": true, "target": null, "kind": "normal"}));
         }
@@ -147,7 +148,7 @@ impl World {
             "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n".to_owned();
         for need in needs {
             let (package, requirement) = need.split_once(' ').unwrap();
-            manifest.push_str(&format!("{package} = \"{requirement}\"\n"));
+            writeln!(manifest, "{package} = \"{requirement}\"").unwrap();
         }
         fs::write(self.path("app/Cargo.toml"), manifest).unwrap();
         self.cargo(&["generate-lockfile"]);
