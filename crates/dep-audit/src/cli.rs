@@ -1,10 +1,6 @@
 //! The command line.
 
-mod alert;
 mod audit;
-mod export;
-mod risk;
-mod unused;
 mod update;
 
 use std::path::PathBuf;
@@ -15,11 +11,7 @@ use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
 
-pub use alert::AlertAction;
 pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
-pub use export::{BinArgs, SbomArgs};
-pub use risk::{ExceptAction, RiskArgs};
-pub use unused::UnusedArgs;
 pub use update::{OutdatedArgs, UpdateArgs, Verify};
 
 /// The keys of `[dep-audit]` in maint.toml.
@@ -32,11 +24,11 @@ pub static SECTION: Section = Section {
             "",
             &["DEP_AUDIT_DB"],
             checked::<PathBuf>,
-            "the advisories: a directory, a git checkout, a .tar.zst pack, or an OSV archive",
+            "the advisories: a directory, a git checkout, or a .tar.zst pack",
         ),
         key("max_db_age", "7d", &[], checked::<HumanDuration>, "warn when the advisories are older"),
         key("fail_db_age", "30d", &[], checked::<HumanDuration>, "advisories that are older tell nothing"),
-        key("fail_on", "active", &[], checked::<String>, "what is critical: new, active, any, or a severity"),
+        key("fail_on", "active", &[], checked::<String>, "what is critical: active, any, low, medium, high, critical"),
         key(
             "cooldown",
             "7d",
@@ -51,19 +43,17 @@ pub static SECTION: Section = Section {
             checked::<HumanDuration>,
             "a release that ends a finding is overdue when it is out longer",
         ),
-        key("exceptions", "", &[], checked::<PathBuf>, "file with the exceptions"),
     ],
 };
 
-/// Dependencies of Rust projects: vulnerabilities, risk, updates, what is unused.
+/// Dependencies of Rust projects: vulnerabilities, and the updates that end them.
 #[derive(Debug, Parser)]
 #[command(name = "dep-audit", version, after_help = EXIT_CODES)]
-#[command(mut_arg("output", |arg| arg.value_parser(crate::formats::parser())))]
 pub struct Cli {
     /// Flags of every program.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// The advisories: a directory, a git checkout, a .tar.zst pack, or an OSV archive
+    /// The advisories: a directory, a git checkout, or a .tar.zst pack
     #[arg(long, value_name = "PATH", global = true)]
     pub db: Option<PathBuf>,
     /// Judge as of this time instead of now
@@ -79,34 +69,14 @@ pub struct Cli {
 pub enum Command {
     /// Advisories, yanked versions and unknown sources in lock files, by how far they are used
     SecurityAudit(SecurityAuditArgs),
-    /// How risky each dependency is, and why
-    Risk(RiskArgs),
-    /// Findings that are let pass, by whom, why and until when
-    Except {
-        /// What to do with them.
-        #[command(subcommand)]
-        action: ExceptAction,
-    },
     /// The fewest moves that mend what is vulnerable, each verified and taken back when it does not help
     Update(UpdateArgs),
     /// What is behind, how far, and what holds it back
     Outdated(OutdatedArgs),
-    /// Tell what is new, has changed or is gone, once
-    Alert {
-        /// What to do.
-        #[command(subcommand)]
-        action: AlertAction,
-    },
-    /// Dependencies that nothing uses, proved
-    Unused(UnusedArgs),
     /// Through what a crate comes in, and how far it is used
     Why(WhyArgs),
     /// What a change of the lock file brings
     Diff(DiffArgs),
-    /// What is in it: a bill of materials
-    Sbom(SbomArgs),
-    /// Advisories in built programs
-    Bin(BinArgs),
     /// The advisory database
     Db {
         /// What to do with it.

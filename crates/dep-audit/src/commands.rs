@@ -12,11 +12,9 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, alert, bin, db_command, diff, except, outdated, risk, sbom, security_audit, unused, update, why};
+use crate::{TOOL, database, diff, outdated, security_audit, update, why};
 
 const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
-const RISK_COLUMNS: &[&str] = &["score"];
-const EXCEPTION_COLUMNS: &[&str] = &["owner", "until"];
 const OUTDATED_COLUMNS: &[&str] = &["locked", "compatible", "latest", "libyears"];
 const MOVE_COLUMNS: &[&str] = &["from", "to"];
 
@@ -25,16 +23,10 @@ impl Command {
     fn task(&self) -> (&'static str, &'static [&'static str]) {
         match self {
             Command::SecurityAudit(_) => ("security-audit", FINDING_COLUMNS),
-            Command::Risk(_) => ("risk", RISK_COLUMNS),
-            Command::Except { .. } => ("except", EXCEPTION_COLUMNS),
             Command::Update(_) => ("update", MOVE_COLUMNS),
             Command::Outdated(_) => ("outdated", OUTDATED_COLUMNS),
-            Command::Alert { .. } => ("alert", FINDING_COLUMNS),
-            Command::Unused(_) => ("unused", &[]),
             Command::Why(_) => ("why", &[]),
             Command::Diff(_) => ("diff", MOVE_COLUMNS),
-            Command::Sbom(_) => ("sbom", &[]),
-            Command::Bin(_) => ("bin", FINDING_COLUMNS),
             Command::Db { .. } => ("db", &[]),
             Command::Common(_) => ("", &[]),
         }
@@ -58,7 +50,6 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
     settings.flag(&SECTION, "db", cli.db.as_ref().map(|path| path.display().to_string()))?;
     let mut work = Work {
         run,
-        format: cli.common.output,
         settings,
         now: cli.now.unwrap_or_else(Timestamp::now),
         cancel: Cancel::on_signals()?,
@@ -75,17 +66,11 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
 fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
     match command {
         Command::SecurityAudit(args) => security_audit::run(args, work),
-        Command::Risk(args) => risk::run(args, work),
-        Command::Except { action } => except::run(action, work),
         Command::Update(args) => update::run(args, work),
         Command::Outdated(args) => outdated::run(args, work),
-        Command::Alert { action } => alert::run(action, work),
-        Command::Unused(args) => unused::run(args, work),
         Command::Why(args) => why::run(args, work),
         Command::Diff(args) => diff::run(args, work),
-        Command::Sbom(args) => sbom::run(args, work),
-        Command::Bin(args) => bin::run(args, work),
-        Command::Db { action } => db_command::run(action, work),
+        Command::Db { action } => database::run(action, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),
     }

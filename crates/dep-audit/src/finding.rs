@@ -26,8 +26,6 @@ pub enum FindingKind {
     Toolchain,
     /// Nothing is known of it: it does not come from the registry.
     Unscanned,
-    /// An exception has expired, or fits nothing any more.
-    Exception,
 }
 
 /// How far what is locked is used.
@@ -72,19 +70,6 @@ pub struct Finding {
     pub patched: Vec<String>,
     /// Members of the workspace through which it comes.
     pub members: Vec<String>,
-    /// The exception that lets it pass, and until when.
-    pub excepted: Option<Excepted>,
-}
-
-/// Why a finding does not count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Excepted {
-    /// Why.
-    pub reason: String,
-    /// Who answers for it.
-    pub owner: String,
-    /// The last day on which it holds.
-    pub until: jiff::civil::Date,
 }
 
 impl Finding {

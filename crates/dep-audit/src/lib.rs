@@ -1,34 +1,32 @@
-//! dep-audit: the dependencies of Rust projects: what is vulnerable and whether it is used at all, what is risky, what can
-//! be updated and why not, what is unused.
+//! dep-audit: the dependencies of Rust projects: what is vulnerable and whether it is used at all, what ends it, and what is
+//! in the way.
 //!
 //! - [`lock`] is a lock file, [`inputs`] which ones are meant, [`advisory`] what is known to be bad, [`db`] where that is
-//!   kept, [`finding`] what follows from both, [`exceptions`] what is let pass.
-//! - [`audit`](mod@audit) makes a [`report`] of them; [`formats`] writes it down for other programs.
+//!   kept, [`source`] which of it a run judges by.
+//! - [`scan`](mod@scan) holds one against the other, [`graph`] tells how far a package is used, [`finding`] is what follows
+//!   from both, [`policy`] what it means for the run; [`audit`](mod@audit) makes a [`report`] of them.
 //! - [`registry`] is what cargo's cache of the index knows of releases.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod advisory;
-pub mod alert;
 pub mod audit;
-pub mod bin;
 pub mod cli;
 pub mod commands;
+pub mod database;
 pub mod db;
-pub mod db_command;
+
 pub mod diff;
-pub mod except;
-pub mod exceptions;
 pub mod finding;
-pub mod formats;
+pub mod graph;
 pub mod inputs;
 pub mod lock;
 pub mod outdated;
+pub mod policy;
 pub mod registry;
 pub mod report;
-pub mod risk;
-pub mod sbom;
+pub mod scan;
 pub mod security_audit;
-pub mod unused;
+pub mod source;
 pub mod update;
 pub mod why;
 pub mod work;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
+
 use crate::db::Stamp;
 use crate::finding::Finding;
 use crate::lock::Lock;
@@ -20,10 +22,16 @@ pub struct Unread {
 pub struct Report {
     /// What it was judged by.
     pub stamp: Stamp,
+    /// How long ago its newest advisory was made public.
+    pub age: SignedDuration,
     /// The lock files that were looked at.
     pub locks: Vec<Lock>,
     /// Those that could not be.
     pub unread: Vec<Unread>,
-    /// What was found, the worst first, then by subject, id and file: those that are excepted, gated or only locked as well.
+    /// What was found, the worst first, then by subject, id and file: those that are gated or only locked as well.
     pub findings: Vec<Finding>,
+    /// What somebody should know of how much all of this is worth.
+    pub notes: Vec<String>,
+    /// Of so many crates nobody knows here whether versions were taken back.
+    pub unknown_yanked: usize,
 }

@@ -16,7 +16,6 @@ use maint_core::status::Status;
 use maint_core::units::{HumanDuration, format_seconds};
 use semver::Version;
 
-use crate::advisory::{AdvisoryKind, Severity};
 use crate::cli::{SECTION, UpdateArgs};
 use crate::db::Database;
 use crate::finding::{Finding, FindingKind};
@@ -214,12 +213,11 @@ impl Scene {
         }
         let open: usize = still.iter().map(|wanted| wanted.ids.len()).sum();
         let ends: usize = plan.steps.iter().map(|step| step.fixes.len()).sum();
-        let excepted = findings.iter().filter(|finding| finding.excepted.is_some()).count();
         let to_do = open > 0 || !(applied || plan.steps.is_empty());
         let message = if applied {
-            format!("{open} findings are left, {excepted} are excepted")
+            format!("{open} findings are left")
         } else {
-            format!("{} steps would end {ends} of {open} findings; {excepted} are excepted", plan.steps.len())
+            format!("{} steps would end {ends} of {open} findings", plan.steps.len())
         };
         let status = if to_do { Status::Warning } else { Status::Ok };
         let record = Record::new(Kind::Check, self.lockfile.display().to_string(), status, message)
@@ -227,7 +225,6 @@ impl Scene {
             .field("findings", open)
             .field("ended_by_plan", ends)
             .field("blocked", plan.residuals.len())
-            .field("excepted", excepted)
             .field("database", &self.database.stamp);
         work.run.emit(&record);
         Ok(())
@@ -306,43 +303,12 @@ pub(crate) fn known(lock: &Lock, registry: &Registry, mut known: Known) -> Resul
 /// What is wrong with the lock file as it is now.
 fn audit(lockfile: &Path, database: &Database, registry: &Registry) -> Result<Vec<Finding>, Failure> {
     let lock = Lock::load(lockfile).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut findings = Vec::new();
-    for locked in lock.packages.iter().filter(|locked| locked.is_from_the_registry()) {
-        let (name, version) = (locked.package.name.as_str(), &locked.package.version);
-        let finding = |kind, id: &str, title: &str| Finding {
-            kind,
-            id: id.to_owned(),
-            aliases: Vec::new(),
-            title: title.to_owned(),
-            url: None,
-            package: name.to_owned(),
-            version: version.to_string(),
-            lockfile: lockfile.to_owned(),
-            line: locked.line,
-            tier: None,
-            severity: Severity::Unknown,
-            patched: Vec::new(),
-            members: Vec::new(),
-            excepted: None,
-        };
-        for advisory in database.of_crate(name, version) {
-            let kind = match advisory.kind {
-                AdvisoryKind::Vulnerability => FindingKind::Vulnerability,
-                AdvisoryKind::Unsound => FindingKind::Unsound,
-                AdvisoryKind::Unmaintained => FindingKind::Unmaintained,
-                AdvisoryKind::Notice => FindingKind::Notice,
-            };
-            findings.push(Finding {
-                patched: advisory.patched.iter().map(ToString::to_string).collect(),
-                severity: advisory.severity,
-                ..finding(kind, &advisory.id, &advisory.title)
-            });
-        }
-        let releases = registry.releases(name)?.unwrap_or_default();
-        if releases.iter().any(|release| release.version == *version && release.yanked) {
-            findings.push(finding(FindingKind::Yanked, "", "the version was taken back"));
-        }
-    }
+    let is_yanked = |name: &str, version: &Version| {
+        let releases = registry.releases(name).ok()??;
+        releases.iter().find(|release| release.version == *version).map(|release| release.yanked)
+    };
+    let mut findings = crate::scan::scan(&lock, database, &is_yanked);
+    findings.retain(|finding| finding.kind != FindingKind::Unscanned);
     Ok(findings)
 }
 
@@ -352,11 +318,10 @@ fn database(work: &Work<'_>) -> Result<Database, Failure> {
     Database::open(&path).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// The packages that have to go: those with an advisory that newer versions can end, and those that were taken back. What
-/// is excepted is let be.
+/// The packages that have to go: those with an advisory that newer versions can end, and those that were taken back.
 fn wanted(findings: &[Finding]) -> Vec<Wanted> {
     let mut found: BTreeMap<(String, Version), BTreeSet<String>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.excepted.is_none()) {
+    for finding in findings {
         let id = match finding.kind {
             FindingKind::Vulnerability | FindingKind::Unsound => finding.id.clone(),
             FindingKind::Unmaintained | FindingKind::Notice if !finding.patched.is_empty() => finding.id.clone(),

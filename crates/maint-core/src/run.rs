@@ -30,6 +30,8 @@ struct Inner {
     counts: BTreeMap<Status, usize>,
     worst: Severity,
     trouble: Vec<String>,
+    /// Further fields of the summary.
+    result: Vec<(String, serde_json::Value)>,
     lost: bool,
 }
 
@@ -47,6 +49,7 @@ impl Run {
                 counts: BTreeMap::new(),
                 worst: Severity::Ok,
                 trouble: Vec::new(),
+                result: Vec::new(),
                 lost: false,
             }),
         }
@@ -85,13 +88,10 @@ impl Run {
         self.write(record, |writer, _, line| writer.detail(line));
     }
 
-    /// Writes a document, or a part of one, of a run whose format is [`Format::Document`].
-    pub fn document(&self, content: &[u8]) {
-        let mut inner = self.lock();
-        if let Err(error) = inner.writer.document(content) {
-            inner.lost = true;
-            inner.note(format!("cannot write to stdout: {error}"));
-        }
+    /// Puts a field into the summary, beside those that every summary has: what the run as a whole came to.
+    pub fn result(&self, name: &str, value: impl serde::Serialize) {
+        let value = serde_json::to_value(value).unwrap_or_default();
+        self.lock().result.push((name.to_owned(), value));
     }
 
     /// Writes what is still buffered of the details.
@@ -188,7 +188,11 @@ impl Run {
         let message = format!("{} in {}", parts.join("; "), format_seconds(duration));
         let counts: BTreeMap<&str, usize> = inner.counts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
         let severity = if exit == Exit::Ok { Severity::Ok } else { exit.severity().max(inner.worst) };
-        let summary = Record::new(Kind::Summary, subject, severity.status(), message)
+        let summary = std::mem::take(&mut inner.result)
+            .into_iter()
+            .fold(Record::new(Kind::Summary, subject, severity.status(), message), |summary, (name, value)| {
+                summary.field(&name, value)
+            })
             .field("counts", counts)
             .field("started", self.started_at)
             .field("duration_seconds", duration)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use maint_core::cli::ChangeArgs;
 
 /// What to look at.
 #[derive(Debug, Clone, Args)]
@@ -21,9 +22,16 @@ pub struct SecurityAuditArgs {
     /// What to look at.
     #[command(flatten)]
     pub input: InputArgs,
-    /// What is critical: new, active, any, or a severity
+    /// What is critical: active, any, low, medium, high, critical
     #[arg(long, value_name = "WHAT")]
     pub fail_on: Option<String>,
+    /// Ask cargo of every lock file's workspace how far packages are used, not only of the one that you are in; cargo obeys
+    /// the configuration that it finds there
+    #[arg(long)]
+    pub trust: bool,
+    /// Look at the compiler and cargo themselves as well
+    #[arg(long)]
+    pub toolchain: bool,
 }
 
 /// Of `why`.
@@ -48,4 +56,34 @@ pub struct DiffArgs {
 pub enum DbAction {
     /// What it holds and how old it is
     Info,
+    /// Read all of it, and of a pack compare its index with what it holds
+    Verify,
+    /// Write a directory of advisories, or a git checkout of one, into one file that opens fast
+    Pack {
+        /// Where to write, as NAME.tar.zst
+        #[arg(long, value_name = "FILE")]
+        into: PathBuf,
+        /// Guards.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Get the advisories with git and pack them; what is there stays until the new ones are whole
+    Fetch {
+        /// Where from
+        #[arg(long, value_name = "URL", default_value = "https://github.com/RustSec/advisory-db")]
+        from: String,
+        /// Where to write, as NAME.tar.zst
+        #[arg(long, value_name = "FILE")]
+        into: PathBuf,
+        /// Guards.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Advisories that the newer one has and the older one has not, and the other way round
+    Diff {
+        /// The older one
+        old: PathBuf,
+        /// The newer one
+        new: PathBuf,
+    },
 }

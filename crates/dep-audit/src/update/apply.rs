@@ -60,7 +60,7 @@ type Counts = BTreeMap<(FindingKind, String, String), usize>;
 
 fn counts(findings: &[Finding]) -> Counts {
     let mut counts = Counts::new();
-    for finding in findings.iter().filter(|finding| finding.kind != FindingKind::Exception) {
+    for finding in findings {
         *counts.entry((finding.kind, finding.id.clone(), finding.package.clone())).or_default() += 1;
     }
     counts
