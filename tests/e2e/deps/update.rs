@@ -90,6 +90,25 @@ fn a_parent_that_pins_what_is_vulnerable_moves_with_it() {
 }
 
 #[test]
+fn where_a_newcomer_asks_for_more_than_the_lowest_it_comes_as_near_as_it_can() {
+    let world = World::new();
+    world.publish("inner", "0.1.0", &[]);
+    world.publish("outer", "1.0.0", &["inner =0.1.0"]);
+    world.need(&["outer 1"]);
+    for version in ["0.3.0", "0.3.1", "0.3.2", "0.3.3"] {
+        world.publish("inner", version, &[]);
+    }
+    world.publish("newcomer", "1.0.0", &["inner 0.3.2"]);
+    world.publish("outer", "1.1.0", &["inner 0.3", "newcomer 1"]);
+    world.advisory("RUSTSEC-2026-0011", "inner", "patched = [\">= 0.3.0\"]");
+    world.refresh();
+    let (output, _) = world.run(&["update", "--apply", "--lock-only"]);
+    assert_eq!(output.code, 0, "{output}");
+    assert!(output.stdout.contains("inner has come to 0.3.2"), "{output}");
+    assert_eq!((world.locked("outer"), world.locked("inner")), (vec!["1.1.0".to_owned()], vec!["0.3.2".to_owned()]));
+}
+
+#[test]
 fn where_there_is_no_way_the_chain_that_blocks_is_named() {
     let world = World::new();
     world.publish("stream", "0.3.0", &[]);

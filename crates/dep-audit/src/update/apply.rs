@@ -158,7 +158,8 @@ impl Applier<'_> {
             if said.cancelled {
                 return Ok(Verdict::Stopped);
             }
-            if !said.ok {
+            // One that an earlier move has taken along may have to stay where something new needs it: the audit will tell.
+            if !said.ok && now == mv.from {
                 return Ok(Verdict::Bad(format!("cargo cannot move {} to {}: {}", mv.package, mv.to, said.tail)));
             }
         }
@@ -189,6 +190,10 @@ impl Applier<'_> {
         }
         let changed = packages(&new).difference(&packages(old)).count();
         let mut how = format!("{changed} of the lock file's entries changed");
+        let (package, planned) = (&step.target.package, &step.target.to);
+        if let Some(at) = self.place_of(package, &step.target.from, old)?.filter(|at| at != planned) {
+            how.push_str(&format!(", {package} has come to {at}, as something else needs that"));
+        }
         if !open.is_empty() {
             how.push_str(&format!(", and {} is still found", open.join(", ")));
         }

@@ -201,9 +201,11 @@ impl<'a> Router<'a> {
     fn blocked(&self, index: usize, version: Option<&Version>, moved: &Moved) -> Vec<Chain> {
         let Some(version) = version else { return Vec::new() };
         let refusals = self.model.refusals(index, version, moved);
-        let why = |refusal: &Refusal| Link {
-            because: Some("moving it as well goes too far".to_owned()),
-            ..self.link(refusal, index)
+        let why = |refusal: &Refusal| {
+            let movable = self.model.node(refusal.dependant).is_some_and(|node| node.movable);
+            let because =
+                if movable { "moving it as well goes too far".to_owned() } else { self.why(refusal, index, version) };
+            Link { because: Some(because), ..self.link(refusal, index) }
         };
         refusals.iter().map(|refusal| vec![why(refusal)]).collect()
     }

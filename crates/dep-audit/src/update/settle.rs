@@ -71,13 +71,18 @@ fn next(
     let is_cool = |published| is_cool(published, applier.work.now, applier.cooldown);
     let mut found: BTreeMap<usize, Back> = BTreeMap::new();
     for (index, node) in model.nodes.iter().enumerate().filter(|(_, node)| node.movable) {
-        let is_meant = step.moves().any(|mv| mv.package == node.name && mv.to == node.version);
+        // A move that did not even come to its planned version is not for us to judge.
+        let is_meant =
+            step.moves().any(|mv| mv.package == node.name && node.version <= mv.to && node.version > mv.from);
         if is_meant || versions(old, &node.name).any(|version| *version == node.version) {
             continue;
         }
         let had = versions(old, &node.name)
             .filter(|version| **version < node.version && !versions(now, &node.name).any(|v| v == *version))
             .max();
+        // What could not be brought to the planned version, because something new asks for more, comes as near as it can.
+        let planned = step.moves().find(|mv| mv.package == node.name && had == Some(&mv.from)).map(|mv| &mv.to);
+        let had = planned.filter(|to| **to < node.version).or(had);
         let fits = |to: &Version| {
             let back = Back { package: node.name.clone(), from: node.version.clone(), to: to.clone() };
             (model.refusals(index, to, &Moved::new()).is_empty() && !in_vain.contains(&back)).then_some(back)
