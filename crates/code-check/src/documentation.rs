@@ -1,0 +1,15 @@
+//! `documentation`.
+
+use maint_core::failure::Failure;
+
+use crate::cli::DocumentationArgs;
+use crate::work::Work;
+use crate::workspace::Workspace;
+
+/// Runs it.
+///
+/// # Errors
+/// It is not there yet.
+pub fn run(_args: &DocumentationArgs, _workspace: &Workspace, _work: &mut Work<'_>) -> Result<(), Failure> {
+    Err(Failure::usage("not built yet"))
+}
