@@ -17,7 +17,7 @@ use maint_core::status::Status;
 
 use crate::cargo::Answer;
 use crate::work::Work;
-use crate::workspace::Workspace;
+use crate::workspace::{Role, Workspace};
 
 /// How bad it is to the compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,16 +83,17 @@ impl Compiled {
     ) -> Result<Self, Failure> {
         let what = args.first().copied().unwrap_or_default().to_owned();
         let answer = workspace.cargo(work, &[args, &["--message-format=json"]].concat(), rest, env)?;
-        Compiled::read(workspace, &answer).map_err(|why| {
+        let of_all = args.contains(&"--all-targets");
+        Compiled::read(workspace, &answer, |role| of_all || role == Role::Library).map_err(|why| {
             Failure::usage(format!("cargo {what} did not run: {why}")).hint(format!("try `cargo {what}` by hand"))
         })
     }
 
-    /// Reads what cargo wrote.
+    /// Reads what cargo wrote, where targets of the roles that `expected` names were to be compiled.
     ///
     /// # Errors
     /// It did not come to the end of a build; the text says why.
-    pub fn read(workspace: &Workspace, answer: &Answer) -> Result<Self, String> {
+    pub fn read(workspace: &Workspace, answer: &Answer, expected: impl Fn(Role) -> bool) -> Result<Self, String> {
         let mut diagnostics = BTreeSet::new();
         let mut broken = BTreeSet::new();
         let mut built: BTreeSet<(String, String)> = BTreeSet::new();
@@ -131,7 +132,7 @@ impl Compiled {
                 || member
                     .targets
                     .iter()
-                    .filter(|target| !target.optional)
+                    .filter(|target| !target.optional && expected(target.role))
                     .all(|target| built.contains(&(member.id.clone(), target.path.display().to_string())));
             let outcome = if reached { Outcome::Compiled } else { Outcome::NotReached };
             outcomes.entry(member.name.clone()).or_insert(outcome);
@@ -151,7 +152,7 @@ impl Compiled {
         }
         let broken: Vec<&str> = self.with(Outcome::Broken).collect();
         for name in &broken {
-            let message = "it does not compile, so nothing else can be said of it";
+            let message = "it has errors, so nothing else can be said of it";
             work.run.emit(&Record::new(Kind::Check, *name, Status::Critical, message).label("crate", *name));
         }
         if let Some(failure) = &self.failure {
