@@ -60,64 +60,81 @@ fn here_document(text: &str) -> Option<String> {
 
 /// The commands of a line, each as its words: at every `|`, `&` and `;` a new one begins. Redirections are left out.
 pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
-    let mut commands: Vec<Vec<String>> = vec![Vec::new()];
-    let mut word: Option<String> = None;
-    let mut skip = false;
-    let mut chars = text.chars().peekable();
-    let end_word = |word: &mut Option<String>, commands: &mut Vec<Vec<String>>, skip: &mut bool| {
-        if let Some(word) = word.take()
-            && !std::mem::take(skip)
-            && let Some(command) = commands.last_mut()
+    let mut words = Words { chars: text.chars().peekable(), word: None, skip: false, commands: vec![Vec::new()] };
+    while let Some(c) = words.chars.next() {
+        match c {
+            '#' if words.word.is_none() => break,
+            ' ' | '\t' => words.end(),
+            '|' | ';' | '&' => {
+                words.end();
+                words.commands.push(Vec::new());
+            }
+            '>' | '<' => words.redirection(),
+            '\'' | '"' => words.quoted(c),
+            '\\' => {
+                let next = words.chars.next();
+                words.word.get_or_insert_default().extend(next);
+            }
+            '$' if words.chars.peek() == Some(&'(') => words.substitution(),
+            c => words.word.get_or_insert_default().push(c),
+        }
+    }
+    words.end();
+    words.commands.retain(|command| !command.is_empty());
+    words.commands
+}
+
+/// A line that is being taken apart.
+struct Words<'a> {
+    chars: std::iter::Peekable<std::str::Chars<'a>>,
+    word: Option<String>,
+    /// The next word is where something is redirected to.
+    skip: bool,
+    commands: Vec<Vec<String>>,
+}
+
+impl Words<'_> {
+    fn end(&mut self) {
+        let Some(word) = self.word.take() else { return };
+        if !std::mem::take(&mut self.skip)
+            && let Some(command) = self.commands.last_mut()
         {
             command.push(word);
         }
-    };
-    while let Some(c) = chars.next() {
-        match c {
-            ' ' | '\t' => end_word(&mut word, &mut commands, &mut skip),
-            '#' if word.is_none() => break,
-            '|' | ';' | '&' => {
-                end_word(&mut word, &mut commands, &mut skip);
-                commands.push(Vec::new());
+    }
+
+    fn redirection(&mut self) {
+        // The number of a stream belongs to the redirection.
+        self.word = self.word.take().filter(|word| !word.chars().all(|c| c.is_ascii_digit()));
+        self.end();
+        while self.chars.next_if(|next| matches!(next, '>' | '<' | '&')).is_some() {}
+        self.skip = true;
+    }
+
+    fn quoted(&mut self, quote: char) {
+        let word = self.word.get_or_insert_default();
+        while let Some(next) = self.chars.next().filter(|next| *next != quote) {
+            if next == '\\' && quote == '"' {
+                word.extend(self.chars.next());
+            } else {
+                word.push(next);
             }
-            '>' | '<' => {
-                // The number of a stream belongs to the redirection.
-                if word.as_ref().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit())) {
-                    word = None;
-                }
-                end_word(&mut word, &mut commands, &mut skip);
-                while chars.next_if(|next| matches!(next, '>' | '<' | '&')).is_some() {}
-                skip = true;
-            }
-            '\'' | '"' => {
-                let word = word.get_or_insert_default();
-                while let Some(next) = chars.next().filter(|next| *next != c) {
-                    if next == '\\' && c == '"' {
-                        word.extend(chars.next());
-                    } else {
-                        word.push(next);
-                    }
-                }
-            }
-            '\\' => word.get_or_insert_default().extend(chars.next()),
-            '$' if chars.peek() == Some(&'(') => {
-                let word = word.get_or_insert_default();
-                word.push('$');
-                let mut depth = 0_usize;
-                for next in chars.by_ref() {
-                    word.push(next);
-                    depth = if next == '(' { depth + 1 } else { depth.saturating_sub(usize::from(next == ')')) };
-                    if depth == 0 {
-                        break;
-                    }
-                }
-            }
-            c => word.get_or_insert_default().push(c),
         }
     }
-    end_word(&mut word, &mut commands, &mut skip);
-    commands.retain(|command| !command.is_empty());
-    commands
+
+    /// `$(...)` is one word, whatever is in it.
+    fn substitution(&mut self) {
+        let word = self.word.get_or_insert_default();
+        word.push('$');
+        let mut depth = 0_usize;
+        for next in self.chars.by_ref() {
+            word.push(next);
+            depth = if next == '(' { depth + 1 } else { depth.saturating_sub(usize::from(next == ')')) };
+            if depth == 0 {
+                break;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
