@@ -24,6 +24,7 @@ use crate::cli::ArchitectureArgs;
 use crate::measure::{Measured, measure};
 use crate::source::{Exclude, sources};
 use crate::syntax::on_large_stack;
+use crate::words::counted;
 use crate::work::Work;
 use crate::workspace::{Member, Workspace};
 use modules::Modules;
@@ -137,15 +138,14 @@ fn report_records(after: &Snapshot, before: Option<&Snapshot>, modules: &Modules
         work.run.emit(&record.field("kind", "change"));
     }
     let lines: usize = after.crates.values().map(|krate| krate.code_lines).sum();
-    let message = format!(
-        "{} crates, {} modules, {lines} lines of code, {} circles{}",
-        after.crates.len(),
-        modules.all.len(),
-        after.circles.len(),
-        before
-            .map(|before| format!("; compared with {}", before.time.strftime("%Y-%m-%d %H:%M UTC")))
-            .unwrap_or_default()
-    );
+    let compared = before.map(|before| format!("; compared with {}", before.time.strftime("%Y-%m-%d %H:%M UTC")));
+    let sizes = [
+        counted(after.crates.len(), "crate"),
+        counted(modules.all.len(), "module"),
+        counted(lines, "line") + " of code",
+        counted(after.circles.len(), "circle"),
+    ];
+    let message = sizes.join(", ") + &compared.unwrap_or_default();
     let status = if unknown == 0 { Status::Ok } else { Status::Warning };
     let record = Record::new(Kind::Check, work.subject.clone(), status, message);
     work.run.emit(&record.field("circles", after.circles.len()).field("new_circles", unknown));

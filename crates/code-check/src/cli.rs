@@ -86,6 +86,9 @@ pub struct PlaceArgs {
     /// cargo must not use the network
     #[arg(long, global = true)]
     pub offline: bool,
+    /// With every feature of every crate
+    #[arg(long, global = true)]
+    pub all_features: bool,
     /// How long one run of cargo may take [default: timeout in maint.toml, 30m]
     #[arg(long, value_name = "DURATION", global = true)]
     pub timeout: Option<HumanDuration>,

@@ -89,9 +89,9 @@ fn finding(kind: &str, shown: &str, line: usize, message: String) -> Record {
 /// What a part adds up to.
 fn total(kind: &str, what: &str, checked: usize, findings: usize) -> Record {
     let (status, message) = match findings {
-        0 => (Status::Ok, format!("{checked} {what}, and all of them hold")),
-        1 => (Status::Warning, format!("1 of {checked} {what} does not hold")),
-        count => (Status::Warning, format!("{count} of {checked} {what} do not hold")),
+        0 => (Status::Ok, format!("{what}: all {checked} hold")),
+        1 => (Status::Warning, format!("{what}: 1 of {checked} does not hold")),
+        _ => (Status::Warning, format!("{what}: {findings} of {checked} do not hold")),
     };
     Record::new(Kind::Check, kind, status, message)
         .field("kind", kind)

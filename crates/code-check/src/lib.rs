@@ -18,6 +18,7 @@ pub mod ratchet;
 pub mod source;
 pub mod syntax;
 pub mod warnings;
+pub mod words;
 pub mod work;
 pub mod workspace;
 

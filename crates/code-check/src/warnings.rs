@@ -12,6 +12,7 @@ use maint_core::status::Status;
 use crate::cli::{SECTION, WarningsArgs};
 use crate::compiled::{Compiled, Outcome};
 use crate::ratchet::{Ratchet, Verdict};
+use crate::words::counted;
 use crate::work::Work;
 use crate::workspace::Workspace;
 
@@ -60,7 +61,7 @@ fn counts(compiled: &Compiled) -> BTreeMap<String, usize> {
 /// Reports one crate that was compiled: each warning, and what they add up to.
 fn report(compiled: &Compiled, name: &str, ratchet: Option<&Ratchet>, work: &Work<'_>) {
     let count = compiled.warnings(name).count();
-    let warnings = if count == 1 { "1 warning".to_owned() } else { format!("{count} warnings") };
+    let warnings = counted(count, "warning");
     let (status, message) = match ratchet {
         None if count == 0 => (Status::Ok, warnings),
         None => (Status::Warning, warnings),
@@ -113,8 +114,8 @@ fn update(path: &Path, compiled: &Compiled, dry_run: bool, work: &Work<'_>) -> R
             work.run.emit(&step(Kind::Step, Status::Ok, "nothing to lower".to_owned()));
             return Ok(());
         }
-        Some(before) => format!("lowered from {} to {} warnings", allowed(before), allowed(&after)),
-        None => format!("written for the first time, with {} warnings", allowed(&after)),
+        Some(before) => format!("lowered from {} to {}", allowed(before), counted(allowed(&after), "warning")),
+        None => format!("written for the first time, with {}", counted(allowed(&after), "warning")),
     };
     if dry_run {
         work.run.emit(&step(Kind::Plan, Status::Planned, format!("would be {message}")));

@@ -21,6 +21,7 @@ pub struct Workspace {
     pub members: Vec<Member>,
     target_dir: Option<PathBuf>,
     offline: bool,
+    all_features: bool,
 }
 
 /// One crate of the workspace.
@@ -107,18 +108,25 @@ impl Workspace {
         let metadata = MetadataCommand::parse(line)
             .map_err(|error| Failure::usage(format!("cannot read what cargo says of the workspace: {error}")))?;
         let target_dir = args.target_dir.as_ref().and_then(|path| std::path::absolute(path).ok());
-        Ok(Self::of(&metadata, target_dir, args.offline))
+        let workspace = Self::of(&metadata, target_dir, args);
+        if workspace.members.is_empty() {
+            return Err(Failure::usage(format!("the workspace {} has no crates", workspace.root.display()))
+                .hint("look at `members` in its Cargo.toml"));
+        }
+        Ok(workspace)
     }
 
-    fn of(metadata: &Metadata, target_dir: Option<PathBuf>, offline: bool) -> Self {
+    fn of(metadata: &Metadata, target_dir: Option<PathBuf>, args: &PlaceArgs) -> Self {
         let packages = metadata.workspace_packages();
         let mut members: Vec<Member> = packages.iter().map(|package| member(package, &packages)).collect();
         members.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         let target = target_dir.clone().unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned());
-        Workspace { root: metadata.workspace_root.as_std_path().to_owned(), target, members, target_dir, offline }
+        let root = metadata.workspace_root.as_std_path().to_owned();
+        let PlaceArgs { offline, all_features, .. } = *args;
+        Workspace { root, target, members, target_dir, offline, all_features }
     }
 
-    /// Runs cargo on it. The lock file is never changed where there is one. `args` begins with cargo's subcommand; what
+    /// Builds with cargo. The lock file is never changed where there is one. `args` begins with cargo's subcommand; what
     /// comes after `--` goes into `rest`.
     ///
     /// # Errors
@@ -136,6 +144,9 @@ impl Workspace {
         }
         if self.offline {
             all.push("--offline".into());
+        }
+        if self.all_features {
+            all.push("--all-features".into());
         }
         if let Some(directory) = &self.target_dir {
             all.extend(["--target-dir".into(), directory.as_os_str().to_owned()]);

@@ -17,6 +17,26 @@ fn a_run_that_could_not_look_never_says_that_all_is_well() {
 }
 
 #[test]
+fn a_part_whose_program_is_missing_is_unknown_and_the_others_are_done() {
+    let project = Project::new(&[("a", GOOD)]);
+    let sysroot = testbed::run(std::process::Command::new("rustc").args(["--print", "sysroot"])).unwrap();
+    let sysroot = std::path::PathBuf::from(sysroot.stdout.trim());
+    // A cargo and a compiler alone: rustfmt and clippy are in no directory where they are looked for.
+    let bin = project.path("../bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(sysroot.join("bin/rustc"), bin.join("rustc")).unwrap();
+    let mut command = project.command(&["clean", "-q", "-o", "ndjson"]);
+    command.env("PATH", &bin).env("CARGO", sysroot.join("bin/cargo")).env("CARGO_HOME", project.path("../home"));
+    let out = testbed::run(&mut command).unwrap();
+    let events = testbed::records(&out.stdout).unwrap();
+    assert_eq!(out.code, 3, "{out}");
+    let of = |part: &str| check(&events, part);
+    assert_eq!((of("format"), of("lints"), of("a")), ("unknown", "unknown", "ok"), "{out}");
+    let (healthy, events) = project.run(&["clean"]);
+    assert_eq!((healthy.code, check(&events, "format")), (0, "ok"), "{healthy}");
+}
+
+#[test]
 fn a_crate_that_does_not_compile_does_not_have_no_warnings() {
     let project = Project::new(&[("a", BROKEN)]);
     let (out, events) = project.run(&["warnings"]);

@@ -10,6 +10,7 @@ use crate::cli::{CleanArgs, SECTION};
 use crate::measure::{Measured, Unmeasured, measure};
 use crate::source::{Exclude, sources};
 use crate::syntax::on_large_stack;
+use crate::words::counted;
 use crate::work::Work;
 use crate::workspace::Workspace;
 
@@ -169,8 +170,14 @@ fn summary(name: &str, files: &[&Measured], above: usize, unread: usize) -> Reco
     let functions = of(|file| file.functions.len());
     let unsafes = |what: &str| files.iter().flat_map(|file| &file.unsafes).filter(|found| found.what == what).count();
     let (status, message) = match (above, unread) {
-        (_, 1..) => (Status::Unknown, format!("{above} measures above their limit; {unread} files were not measured")),
-        (0, 0) => (Status::Ok, format!("{} files with {functions} functions are within the limits", files.len())),
+        (_, 1..) => {
+            let (above, unread) = (counted(above, "measure"), counted(unread, "file"));
+            (Status::Unknown, format!("{above} above the limits, {unread} not measured"))
+        }
+        (0, 0) => {
+            let (files, functions) = (counted(files.len(), "file"), counted(functions, "function"));
+            (Status::Ok, format!("{files} with {functions}, all within the limits"))
+        }
         (1, 0) => (Status::Warning, "1 measure is above its limit".to_owned()),
         (_, 0) => (Status::Warning, format!("{above} measures are above their limits")),
     };

@@ -7,6 +7,7 @@ use maint_core::status::Status;
 use crate::cli::CleanArgs;
 use crate::compiled::{Compiled, Outcome};
 use crate::source::{Exclude, listed};
+use crate::words::counted;
 use crate::work::Work;
 use crate::workspace::Workspace;
 
@@ -32,11 +33,8 @@ pub(super) fn run(args: &CleanArgs, workspace: &Workspace, work: &Work<'_>) -> R
             work.run.emit(&found.record(Status::Warning).field("kind", "lint"));
         }
         let count = compiled.warnings(name).count();
-        let (status, message) = match count {
-            0 => (Status::Ok, "no lint objects".to_owned()),
-            1 => (Status::Warning, "1 objection of the lints".to_owned()),
-            count => (Status::Warning, format!("{count} objections of the lints")),
-        };
+        let status = if count == 0 { Status::Ok } else { Status::Warning };
+        let message = format!("{} of the compiler and the lints", counted(count, "warning"));
         let record = Record::new(Kind::Check, name, status, message).label("crate", name).label("part", "lints");
         work.run.emit(&record.field("kind", "lint").field("value", count));
     }
