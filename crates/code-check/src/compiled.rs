@@ -19,6 +19,9 @@ use crate::cargo::Answer;
 use crate::work::Work;
 use crate::workspace::{Role, Workspace};
 
+/// How a line with a complaint of the compiler begins.
+const COMPLAINT: &str = "{\"reason\":\"compiler-message\"";
+
 /// How bad it is to the compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -117,8 +120,8 @@ impl Compiled {
                     built.insert((artifact.package_id.repr, artifact.target.src_path.into_string()));
                 }
                 Message::BuildFinished(finished) => success = Some(finished.success),
-                // A message that cannot be read may have been the one that matters.
-                Message::TextLine(line) if line.starts_with('{') => {
+                // One that cannot be read may have been the one that matters; what a program prints is no message.
+                Message::TextLine(line) if line.starts_with(COMPLAINT) => {
                     return Err(format!("cannot read its message {}", line.chars().take(120).collect::<String>()));
                 }
                 _ => {}
@@ -234,3 +237,6 @@ fn name_in(id: &str) -> String {
         None => source.rsplit('/').next().unwrap_or(source).to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

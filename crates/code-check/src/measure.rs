@@ -117,9 +117,9 @@ pub fn measure(sources: Vec<Source>, stop: impl Fn() -> bool) -> (Vec<Measured>,
 
 /// A module that another file declares for tests only is test code, with all below it.
 fn mark_tests(files: &mut [Measured]) {
-    let declared: Vec<PathBuf> = files.iter().flat_map(|file| file.test_modules.clone()).collect();
+    let declared: BTreeSet<PathBuf> = files.iter().flat_map(|file| file.test_modules.clone()).collect();
     for file in files {
-        if file.source.test || declared.iter().any(|path| file.source.path.starts_with(path)) {
+        if file.source.test || file.source.path.ancestors().any(|path| declared.contains(path)) {
             file.source.test = true;
             file.test_lines += std::mem::take(&mut file.lines);
             file.test_code_lines += std::mem::take(&mut file.code_lines);

@@ -115,7 +115,14 @@ fn files(
         let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
         !is_directory || (entry.path() != target && inside(entry.path()))
     };
-    let walk = WalkBuilder::new(directory).follow_links(false).require_git(false).filter_entry(enter).build();
+    let walk = WalkBuilder::new(directory)
+        .follow_links(false)
+        // What is looked at is the project's decision, and not that of whoever looks.
+        .require_git(false)
+        .git_global(false)
+        .git_exclude(false)
+        .filter_entry(enter)
+        .build();
     let mut files = Vec::new();
     for entry in walk {
         match entry {

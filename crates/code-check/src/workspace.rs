@@ -126,6 +126,12 @@ impl Workspace {
         Workspace { root, target, members, target_dir, offline, all_features }
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests(root: PathBuf, members: Vec<Member>) -> Self {
+        let target = root.join("target");
+        Workspace { root, target, members, target_dir: None, offline: false, all_features: false }
+    }
+
     /// Builds with cargo. The lock file is never changed where there is one. `args` begins with cargo's subcommand; what
     /// comes after `--` goes into `rest`.
     ///

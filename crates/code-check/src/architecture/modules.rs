@@ -24,6 +24,8 @@ pub(super) struct Modules {
     pub(super) all: BTreeMap<String, Module>,
     /// Which other modules each names. A module and those above it belong together, so that is not counted.
     pub(super) uses: Graph,
+    /// How many others name it.
+    named_by: BTreeMap<String, usize>,
 }
 
 impl Modules {
@@ -41,12 +43,15 @@ impl Modules {
             let used = used.filter(|other| !is_within(other, &own) && !is_within(&own, other));
             modules.uses.entry(own.clone()).or_default().extend(used);
         }
+        for used in modules.uses.values().flatten() {
+            *modules.named_by.entry(used.clone()).or_default() += 1;
+        }
         modules
     }
 
     /// How many other modules use it.
     pub(super) fn fan_in(&self, name: &str) -> usize {
-        self.uses.values().filter(|used| used.contains(name)).count()
+        self.named_by.get(name).copied().unwrap_or(0)
     }
 
     /// Modules that use each other, directly or through others.

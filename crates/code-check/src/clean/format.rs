@@ -9,6 +9,7 @@ use maint_core::status::Status;
 use crate::cargo::{Answer, cargo};
 use crate::cli::CleanArgs;
 use crate::source::Exclude;
+use crate::words::counted;
 use crate::work::Work;
 use crate::workspace::Workspace;
 
@@ -23,8 +24,9 @@ pub(super) fn run(args: &CleanArgs, workspace: &Workspace, work: &Work<'_>) -> R
     let differ = differing(&answer).map_err(|why| {
         Failure::usage(format!("rustfmt could not tell: {why}")).hint("try `cargo fmt --all --check`")
     })?;
-    let differ: Vec<&str> =
-        differ.into_iter().filter(|path| !exclude.holds(Path::new(path), &workspace.root)).collect();
+    // rustfmt also follows paths to crates outside of the workspace.
+    let is_meant = |path: &Path| workspace.owner(path).is_some() && !exclude.holds(path, &workspace.root);
+    let differ: Vec<&str> = differ.into_iter().filter(|path| is_meant(Path::new(path))).collect();
     for path in &differ {
         let shown = workspace.shown(Path::new(path));
         let record = Record::new(Kind::Finding, &shown, Status::Warning, "is not formatted; cargo fmt --all does it");
@@ -32,8 +34,7 @@ pub(super) fn run(args: &CleanArgs, workspace: &Workspace, work: &Work<'_>) -> R
     }
     let (status, message) = match differ.len() {
         0 => (Status::Ok, "every file is formatted".to_owned()),
-        1 => (Status::Warning, "1 file is not formatted".to_owned()),
-        count => (Status::Warning, format!("{count} files are not formatted")),
+        count => (Status::Warning, format!("{} not formatted", counted(count, "file"))),
     };
     work.run.emit(
         &Record::new(Kind::Check, "format", status, message).field("kind", "format").field("value", differ.len()),

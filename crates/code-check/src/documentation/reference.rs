@@ -163,7 +163,8 @@ mod tests {
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         let mut help = |path: &[&str]| {
             let text = match path {
-                ["tool"] => Some(TOP),
+                // Some answer any word with their own help.
+                ["tool"] | ["tool", "anything"] => Some(TOP),
                 ["tool", "run"] => Some(RUN),
                 ["tool", "db"] => Some(DB),
                 ["tool", "db", "pack"] => Some("Options:\n"),
@@ -195,6 +196,7 @@ mod tests {
     #[test]
     fn what_the_help_does_not_have_is_named() {
         assert_eq!(judged("walk").unwrap(), "`tool` has no subcommand walk");
+        assert_eq!(judged("anything").unwrap(), "`tool` has no subcommand anything");
         assert_eq!(judged("db unpack").unwrap(), "`tool db` has no subcommand unpack");
         assert_eq!(judged("run --slow").unwrap(), "`tool run` has no flag --slow");
         assert_eq!(judged("-x run").unwrap(), "`tool` has no flag -x");
