@@ -3,6 +3,7 @@
 mod architecture;
 mod clean;
 mod documentation;
+mod ourselves;
 mod safety;
 mod scripts;
 mod warnings;
