@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use maint_core::cli::{ChangeArgs, CommonArgs, CommonCommand, EXIT_CODES};
+use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
 
@@ -62,7 +62,7 @@ pub struct Cli {
 
 const AFTER: &str =
     "Exit codes: 0 ok, 1 something was found, 2 a crate does not compile or a limit that must hold is broken, \
-3 could not tell (usage, configuration, cargo cannot run), 75 not now (another run, or outside the window), \
+3 could not tell (usage, configuration, cargo cannot run), 75 not now (another run), \
 130/143 interrupted.
 
 Examples:
@@ -124,9 +124,9 @@ pub struct WarningsArgs {
     /// Lower the ratchet to what was counted (never raise it); write it where there is none yet
     #[arg(long)]
     pub update: bool,
-    /// Guards
-    #[command(flatten)]
-    pub change: ChangeArgs,
+    /// Say what --update would do, and leave the ratchet as it is
+    #[arg(long, requires = "update")]
+    pub dry_run: bool,
 }
 
 /// A part of `clean`.

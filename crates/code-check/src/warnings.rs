@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use maint_core::cli::{open_guard, state_directory};
+use maint_core::cli::state_directory;
 use maint_core::failure::Failure;
 use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
@@ -26,9 +26,6 @@ pub fn run(args: &WarningsArgs, workspace: &Workspace, work: &mut Work<'_>) -> R
     if args.update && path.is_none() {
         return Err(Failure::usage("--update needs a ratchet").hint("name one with --ratchet FILE"));
     }
-    if args.update {
-        open_guard(&args.change, &mut work.settings, &work.cancel)?;
-    }
     let ratchet = path.as_deref().map(Ratchet::read).transpose()?.flatten();
     if let (Some(path), None, false) = (&path, &ratchet, args.update) {
         return Err(Failure::usage(format!("there is no ratchet {}", path.display()))
@@ -49,7 +46,7 @@ pub fn run(args: &WarningsArgs, workspace: &Workspace, work: &mut Work<'_>) -> R
         }
     }
     match path {
-        Some(path) if args.update => update(&path, &compiled, args.change.dry_run, work),
+        Some(path) if args.update => update(&path, &compiled, args.dry_run, work),
         _ => Ok(()),
     }
 }
