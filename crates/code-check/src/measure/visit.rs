@@ -1,11 +1,16 @@
 //! The walk over a file's syntax.
 
+mod attributes;
+mod paths;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::Span;
 use syn::visit::{self, Visit};
-use syn::{Attribute, BinOp, Block, Expr, Safety, Signature, Type, UseTree, Visibility};
+use syn::{Attribute, BinOp, Block, Expr, Safety, Signature, Type, Visibility};
+
+use attributes::{is_for_tests, path_of};
 
 use super::{Function, Measured, Unsafe};
 use crate::source::Source;
@@ -153,90 +158,6 @@ impl Walk {
                 self.deeper(|walk| walk.visit_expr(other));
             }
             None => {}
-        }
-    }
-
-    /// Notes a path of this crate. What is named is found among the crate's modules later.
-    fn uses(&mut self, path: &[String]) {
-        if self.test {
-            return;
-        }
-        let mut place: Vec<String> = self.source.module.iter().chain(&self.modules).cloned().collect();
-        let mut rest = path.iter();
-        match path.first().map(String::as_str) {
-            Some("crate") => {
-                place.clear();
-                rest.next();
-            }
-            Some("self") => {
-                rest.next();
-            }
-            Some("super") => {}
-            _ => return,
-        }
-        for name in rest {
-            if name == "super" {
-                place.pop();
-            } else {
-                place.push(name.clone());
-            }
-        }
-        self.uses.insert(place);
-    }
-
-    fn use_tree(&mut self, tree: &UseTree, before: &mut Vec<String>) {
-        match tree {
-            UseTree::Path(path) => {
-                before.push(path.ident.to_string());
-                self.use_tree(&path.tree, before);
-                before.pop();
-            }
-            UseTree::Name(name) => {
-                before.push(name.ident.to_string());
-                self.uses(before);
-                before.pop();
-            }
-            UseTree::Rename(rename) => {
-                before.push(rename.ident.to_string());
-                self.uses(before);
-                before.pop();
-            }
-            UseTree::Glob(_) => self.uses(before),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.use_tree(tree, before)),
-        }
-    }
-
-    /// What can be told of a macro's tokens.
-    fn tokens(&mut self, tokens: TokenStream) {
-        let mut streams = vec![tokens];
-        while let Some(stream) = streams.pop() {
-            let mut path: Vec<String> = Vec::new();
-            let mut colons = 0;
-            for token in stream {
-                match token {
-                    TokenTree::Ident(ident) => {
-                        let name = ident.to_string();
-                        if name == "unsafe" {
-                            self.unsafe_at("macro", ident.span());
-                        }
-                        if colons == 2 && !path.is_empty() {
-                            path.push(name);
-                        } else {
-                            self.uses(&std::mem::replace(&mut path, vec![name]));
-                        }
-                        colons = 0;
-                    }
-                    TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
-                    other => {
-                        self.uses(&std::mem::take(&mut path));
-                        colons = 0;
-                        if let TokenTree::Group(group) = other {
-                            streams.push(group.stream());
-                        }
-                    }
-                }
-            }
-            self.uses(&path);
         }
     }
 
@@ -444,43 +365,5 @@ fn type_name(ty: &Type) -> String {
         Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default(),
         Type::Reference(reference) => type_name(&reference.elem),
         _ => "_".to_owned(),
-    }
-}
-
-/// `#[test]` of any framework, `#[bench]`, or `#[cfg(...)]` with `test` and without `not`.
-fn is_for_tests(attr: &Attribute) -> bool {
-    let last = attr.path().segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
-    if last == "test" || last == "bench" {
-        return true;
-    }
-    let syn::Meta::List(list) = &attr.meta else { return false };
-    let words = words(list.tokens.clone());
-    last == "cfg" && words.iter().any(|word| word == "test") && !words.iter().any(|word| word == "not")
-}
-
-fn words(tokens: TokenStream) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut streams = vec![tokens];
-    while let Some(stream) = streams.pop() {
-        for token in stream {
-            match token {
-                TokenTree::Ident(ident) => words.push(ident.to_string()),
-                TokenTree::Group(group) => streams.push(group.stream()),
-                _ => {}
-            }
-        }
-    }
-    words
-}
-
-/// The path of `#[path = "..."]`.
-fn path_of(attr: &Attribute) -> Option<String> {
-    let syn::Meta::NameValue(pair) = &attr.meta else { return None };
-    match &pair.value {
-        Expr::Lit(literal) if attr.path().is_ident("path") => match &literal.lit {
-            syn::Lit::Str(text) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
     }
 }
