@@ -78,7 +78,7 @@ fn a_certificate_is_taken_back_and_the_authority_says_so() {
     let told = place.run(&["revoke", "--yes", "web"]).ends_with(1);
     assert!(told.of("step")[0]["message"].as_str().unwrap().contains("already"), "{}", told.all());
     place.run(&["rotate", "--force", "web"]).ends_with(0);
-    place.run(&["revoke", "--yes", "--generation", "1", "web"]).ends_with(0);
+    place.run(&["revoke", "--yes", "web", "1"]).ends_with(0);
     let told = place.run(&["revoke", "--yes", "--reason", "boredom", "web"]).ends_with(3);
     assert!(told.all().contains("key-compromise"), "{}", told.all());
 }
