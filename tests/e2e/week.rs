@@ -102,12 +102,14 @@ fn wednesday_tells_which_certificates_are_due() {
         let output = run(tool("cert-rotate", dir).unwrap().arg("--config").arg(&config).args(args)).unwrap();
         assert_eq!(output.code, 0, "{output}");
     };
+    let bin = PathBuf::from(tool("cert-rotate", dir).unwrap().get_program()).parent().unwrap().to_owned();
     let path = authority.to_str().unwrap();
     certs(&["ca", "init", path, "--unencrypted", "--yes"]);
     certs(&["ca", "intermediate", path, "servers", "--permit", "example.test", "--unencrypted", "--yes"]);
     let step = || {
-        let args = ["weekly", "--day", "wednesday", "-o", "ndjson"];
-        let output = run(tool("xtask", dir).unwrap().arg("--config").arg(&config).args(args)).unwrap();
+        let mut week = tool("xtask", dir).unwrap();
+        week.arg("--config").arg(&config).args(["weekly", "--day", "wednesday", "-o", "ndjson", "--bin-dir"]).arg(&bin);
+        let output = run(&mut week).unwrap();
         let all = records(&output.stdout).unwrap();
         let step = all.iter().find(|r| r["subject"] == "wednesday/cert-rotate check-renewal");
         step.unwrap_or_else(|| panic!("{output}"))["data"]["status"].as_str().unwrap().to_owned()
