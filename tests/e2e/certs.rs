@@ -8,3 +8,4 @@ mod look;
 mod pkits;
 mod probe;
 mod secrets;
+mod validate;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod certs;
+mod check;
 mod contracts;
 mod deps;
 mod essentials;

@@ -86,6 +86,40 @@ fn the_week_runs_the_built_programs() {
 }
 
 #[test]
+fn wednesday_tells_which_certificates_are_due() {
+    let state = state();
+    let dir = state.path();
+    let config = dir.join("maint.toml");
+    let authority = dir.join("authority");
+    let text = format!(
+        "[cert-rotate]\ndirectory = {:?}\n\
+         [cert-rotate.issuers.ours]\nkind = \"ca\"\ndirectory = {authority:?}\nauthority = \"servers\"\n\
+         [cert-rotate.certs.shop]\nnames = [\"shop.example.test\"]\nissuer = \"ours\"\n",
+        dir.join("certs")
+    );
+    std::fs::write(&config, &text).unwrap();
+    let certs = |args: &[&str]| {
+        let output = run(tool("cert-rotate", dir).unwrap().arg("--config").arg(&config).args(args)).unwrap();
+        assert_eq!(output.code, 0, "{output}");
+    };
+    let bin = PathBuf::from(tool("cert-rotate", dir).unwrap().get_program()).parent().unwrap().to_owned();
+    let path = authority.to_str().unwrap();
+    certs(&["ca", "init", path, "--unencrypted", "--yes"]);
+    certs(&["ca", "intermediate", path, "servers", "--permit", "example.test", "--unencrypted", "--yes"]);
+    let step = || {
+        let mut week = tool("xtask", dir).unwrap();
+        week.arg("--config").arg(&config).args(["weekly", "--day", "wednesday", "-o", "ndjson", "--bin-dir"]).arg(&bin);
+        let output = run(&mut week).unwrap();
+        let all = records(&output.stdout).unwrap();
+        let step = all.iter().find(|r| r["subject"] == "wednesday/cert-rotate check-renewal");
+        step.unwrap_or_else(|| panic!("{output}"))["data"]["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(step(), "warning", "configured, and never issued");
+    certs(&["rotate", "shop"]);
+    assert_eq!(step(), "ok");
+}
+
+#[test]
 fn a_step_whose_program_does_not_exist_is_never_ok() {
     let state = state();
     let routines = state.path().join("routines.toml");

@@ -5,7 +5,7 @@
 //! Every name they ask for leads to 127.0.0.1, by a DNS server of their own ([`Names`]), and they validate on private
 //! ports, so any number of them run at the same time and none needs root.
 
-mod certbot;
+pub mod certbot;
 mod certifier;
 mod names;
 mod pebble;

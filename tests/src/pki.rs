@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::account;
+use crate::acme::server::{PortTaken, serve, serve_until};
 use crate::error::{Doing, Error, Result};
 use crate::sandbox::Sandbox;
 use crate::setup::{program, step};
@@ -19,7 +20,7 @@ use crate::tool::{bounded, clean};
 /// openssl's own configuration differs from system to system, and its extensions would be added to ours.
 const CONFIG: &str = "[req]\ndistinguished_name = dn\n[dn]\n[ca]\ndefault_ca = here\n[here]\ndatabase = index\n\
     new_certs_dir = .\ndefault_md = sha256\nrand_serial = yes\nunique_subject = no\nemail_in_dn = no\npolicy = any\n\
-    [any]\ncommonName = optional\n";
+    crlnumber = number\n[any]\ncommonName = optional\n[list]\nauthorityKeyIdentifier = keyid\n";
 
 const AUTHORITY: &str = "basicConstraints = critical,CA:TRUE\nkeyUsage = critical,keyCertSign,cRLSign\n\
     subjectKeyIdentifier = hash\n";
@@ -99,6 +100,11 @@ impl Pki {
         self.sandbox.dir()
     }
 
+    /// A port of 127.0.0.1 for [`Pki::publish`] or [`Pki::responder`], to be written into certificates first.
+    pub fn port(&self) -> Result<u16> {
+        crate::port::free()
+    }
+
     /// A root of this common name, valid for ten years.
     pub fn root(&self, name: &str, kind: KeyKind) -> Result<Pair> {
         self.make(name, kind, None, ["-1 day", "10 years"], AUTHORITY)
@@ -112,30 +118,119 @@ impl Pki {
 
     /// A certificate for a server.
     pub fn leaf(&self, leaf: &Leaf<'_>, issuer: &Pair) -> Result<Pair> {
+        self.leaf_with(leaf, issuer, "extendedKeyUsage = serverAuth\n")
+    }
+
+    /// A certificate that says this as well, in openssl's language: what it is for, where its revocation is told.
+    pub fn leaf_with(&self, leaf: &Leaf<'_>, issuer: &Pair, says: &str) -> Result<Pair> {
         let kind = |name: &&str| if name.parse::<IpAddr>().is_ok() { "IP" } else { "DNS" };
         let names: Vec<String> = leaf.names.iter().map(|name| format!("{}:{name}", kind(name))).collect();
         let says = format!(
-            "basicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = serverAuth\n\
-             subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\nsubjectAltName = {}\n",
+            "basicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n\
+             subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\nsubjectAltName = {}\n{says}",
             names.join(",")
         );
         let name = leaf.names.first().unwrap_or(&"nobody");
         self.make(name, leaf.key, Some(issuer), [leaf.from, leaf.until], &says)
     }
 
+    /// Another certificate for an authority that there is, with the same name and key, from another authority: a cross
+    /// certificate. `until` is when it ends, as date(1) reads it.
+    pub fn cross(&self, name: &str, authority: &Pair, issuer: &Pair, until: &str) -> Result<Pair> {
+        let says = format!("{AUTHORITY}authorityKeyIdentifier = keyid\n");
+        self.certify(name, authority.key.clone(), Some(issuer), ["-2 years", until], &says)
+    }
+
+    /// A revocation list of an authority, in force from an hour ago until `until`.
+    pub fn list(&self, issuer: &Pair, revoked: &[&Pair], until: &str) -> Result<PathBuf> {
+        self.made.set(self.made.get() + 1);
+        let path = self.dir().join(format!("{}.crl", self.made.get()));
+        self.revoke(issuer, revoked)?;
+        let number = self.dir().join("number");
+        fs::write(&number, format!("{:04x}\n", self.made.get())).doing(|| format!("write {}", number.display()))?;
+        let mut make = self.command("ca");
+        make.args(["-gencrl", "-config", "openssl.cnf", "-crlexts", "list"]).arg("-cert").arg(&issuer.cert);
+        make.args(["-crl_lastupdate", &Self::moment("-2 hours")?, "-crl_nextupdate", &Self::moment(until)?]);
+        self.openssl(make.arg("-keyfile").arg(&issuer.key).arg("-out").arg(&path))?;
+        Ok(path)
+    }
+
+    /// An OCSP responder of an authority on this port of 127.0.0.1, for as long as this directory. It knows what was
+    /// revoked, and `known` as good.
+    pub fn responder(&self, issuer: &Pair, known: &[&Pair], revoked: &[&Pair], port: u16) -> Result<()> {
+        self.revoke(issuer, revoked)?;
+        let index = self.dir().join("index");
+        let mut text = fs::read_to_string(&index).doing(|| format!("read {}", index.display()))?;
+        for pair in known {
+            let mut ask = self.command("x509");
+            ask.args(["-noout", "-serial", "-in"]).arg(&pair.cert);
+            let out = bounded(&mut ask, "", Duration::from_secs(10))?;
+            let serial = out.stdout.trim().trim_start_matches("serial=").to_owned();
+            text += &["V\t991231235959Z\t\t", &serial, "\tunknown\t/CN=known\n"].concat();
+        }
+        let index = self.dir().join("responder");
+        fs::write(&index, text).doing(|| format!("write {}", index.display()))?;
+        let mut command = self.command("ocsp");
+        command.arg("-index").arg(&index).args(["-port", &port.to_string(), "-rsigner"]).arg(&issuer.cert);
+        command.arg("-rkey").arg(&issuer.key).arg("-CA").arg(&issuer.cert);
+        let is_ready = |log: &str| log.contains("waiting for OCSP client");
+        Self::free(serve_until(&self.sandbox, "ocsp", &mut command, port, is_ready)?, "an OCSP responder")
+    }
+
+    /// Serves the files of this directory by HTTP on this port of 127.0.0.1, for as long as it is there.
+    pub fn publish(&self, port: u16) -> Result<()> {
+        let mut python = Command::new("python3");
+        clean(&mut python);
+        python.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"]).arg(self.dir());
+        Self::free(serve(&self.sandbox, "http", &mut python, port)?, "a web server")
+    }
+
+    fn free(started: std::result::Result<(), PortTaken>, what: &str) -> Result<()> {
+        started.map_err(|taken| Error::Failed { what: format!("starting {what}"), why: taken.0 })
+    }
+
+    /// Makes an index in which these are revoked.
+    fn revoke(&self, issuer: &Pair, revoked: &[&Pair]) -> Result<()> {
+        let index = self.dir().join("index");
+        fs::write(&index, "").doing(|| format!("write {}", index.display()))?;
+        for pair in revoked {
+            let mut revoke = self.command("ca");
+            revoke.args(["-config", "openssl.cnf", "-cert"]).arg(&issuer.cert).arg("-keyfile").arg(&issuer.key);
+            self.openssl(revoke.arg("-revoke").arg(&pair.cert))?;
+        }
+        Ok(())
+    }
+
     fn make(&self, name: &str, kind: KeyKind, issuer: Option<&Pair>, validity: [&str; 2], says: &str) -> Result<Pair> {
+        let key = self.dir().join(format!("{}.key", self.made.get() + 1));
+        self.openssl(self.command("genpkey").args(kind.options()).arg("-out").arg(&key))?;
+        let pair = self.certify(name, key, issuer, validity, says)?;
+        fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600))
+            .doing(|| format!("close {}", pair.key.display()))?;
+        account::give(&pair.key, account::unprivileged()?)?;
+        Ok(pair)
+    }
+
+    /// A certificate for a key that there is.
+    fn certify(
+        &self,
+        name: &str,
+        key: PathBuf,
+        issuer: Option<&Pair>,
+        validity: [&str; 2],
+        says: &str,
+    ) -> Result<Pair> {
         self.made.set(self.made.get() + 1);
         let number = self.made.get();
         let file = |end: &str| self.dir().join(format!("{number}{end}"));
         let cert = file(".pem");
         let chain = if issuer.is_some() { file("-chain.pem") } else { cert.clone() };
-        let pair = Pair { cert, chain, key: file(".key") };
+        let pair = Pair { cert, chain, key };
         let (request, extensions, index) = (file(".csr"), file(".ext"), self.dir().join("index"));
         let write = |path: &Path, text: &str| fs::write(path, text).doing(|| format!("write {}", path.display()));
         write(&extensions, &format!("[these]\n{says}"))?;
         write(&index, "")?;
 
-        self.openssl(self.command("genpkey").args(kind.options()).arg("-out").arg(&pair.key))?;
         let mut ask = self.command("req");
         ask.args(["-new", "-config", "openssl.cnf", "-subj", &format!("/CN={name}"), "-key"]).arg(&pair.key);
         self.openssl(ask.arg("-out").arg(&request))?;
@@ -155,9 +250,6 @@ impl Pki {
             let above = if issuer.chain == issuer.cert { String::new() } else { read(&issuer.chain)? };
             write(&pair.chain, &(read(&pair.cert)? + &above))?;
         }
-        fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600))
-            .doing(|| format!("close {}", pair.key.display()))?;
-        account::give(&pair.key, account::unprivileged()?)?;
         Ok(pair)
     }
 

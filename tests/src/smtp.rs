@@ -23,6 +23,11 @@ pub struct Smtp {
 }
 
 impl Smtp {
+    /// Fetches the server unless it is there, so that a machine that cannot have it is known early.
+    pub fn fetch() -> Result<()> {
+        packages().map(drop)
+    }
+
     /// Starts one that offers STARTTLS if it gets a certificate and its key (PEM).
     pub fn start(tls: Option<(&Path, &Path)>) -> Result<Self> {
         let packages = packages()?;

@@ -6,6 +6,9 @@ use maint_core::run::Run;
 
 use crate::{setup, workspace};
 
+/// Fetches something that is not a Debian package.
+type Fetch = fn() -> testbed::Result<()>;
+
 /// Runs all checks and stops at the first that fails.
 pub(crate) fn test(run: &Run) -> Result<(), Failure> {
     setup::setup(run)?;
@@ -17,8 +20,17 @@ pub(crate) fn test(run: &Run) -> Result<(), Failure> {
     for version in testbed::RedisVersion::ALL {
         version.server().map_err(|error| Failure::critical(format!("{version} is not to be had: {error}")))?;
     }
-    testbed::S3Server::fetch()
-        .map_err(|error| Failure::critical(format!("the S3 server of the tests is not to be had: {error}")))?;
+    let fetched: [(&str, Fetch); 5] = [
+        ("the S3 server", testbed::S3Server::fetch),
+        ("acme2certifier", testbed::Acme2Certifier::fetch),
+        ("certbot", testbed::acme::certbot::fetch),
+        ("the mail server", testbed::Smtp::fetch),
+        ("the certificates of PKITS", || testbed::pkits::vectors().map(drop)),
+    ];
+    for (what, fetch) in fetched {
+        fetch()
+            .map_err(|error| Failure::critical(format!("{what}, which the tests need, is not to be had: {error}")))?;
+    }
     workspace::cargo(&["fmt", "--all", "--check"], &[])?;
     // Always the same features, or everything would be built twice.
     let with = ["--workspace", "--features", "backup-tool/s3,testbed/s3"];

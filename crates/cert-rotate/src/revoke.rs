@@ -76,6 +76,11 @@ pub fn run(args: &RevokeArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         }
     };
     work.run.emit(&record(Kind::Step, status, message));
+    let served = live.current(&args.name)?;
+    if served.as_ref().and_then(Generation::leaf).is_some_and(|served| served == leaf) {
+        let message = format!("what is live is revoked now; run `cert-rotate rotate --force {}`", args.name);
+        work.run.emit(&record(Kind::Finding, Status::Warning, message).field("code", "live-revoked"));
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Is a certificate good, as it stands there or is served: one judgement from everything that is known about it.
 //!
-//! There are two verdicts side by side. `strict` is that of our own path validator ([`path`](crate::path)): what RFC 5280
+//! There are two verdicts side by side. `strict` is that of our own path validator ([`path`]): what RFC 5280
 //! says. `webpki` is what clients that use rustls do, which is less, and is what decides whether they connect. They differ
 //! for a reason whenever they do, and whoever has to act wants to know both.
 //!

@@ -84,6 +84,9 @@ fn write(
     work: &mut Work<'_>,
 ) -> Result<(), Failure> {
     work.subject = into.display().to_string();
+    if !from.is_dir() {
+        return Err(Failure::usage(format!("{} is no directory of advisories to be packed", from.display())));
+    }
     let Packed { bytes, stamp } = pack(from).map_err(|error| unusable(&error))?;
     let place = called.map_or_else(|| from.display().to_string(), str::to_owned);
     let told = |kind, status, message: String| {

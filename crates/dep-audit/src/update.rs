@@ -1,7 +1,7 @@
 //! `update`: the fewest moves that mend what is vulnerable.
 //!
-//! [`plan`] makes an ordered list of steps from the audit's findings and what cargo's cache knows of releases; [`route`]
-//! finds the way of one package, parents first, or who blocks it; [`apply`] carries steps out one by one, with [`keep`] as
+//! `plan` makes an ordered list of steps from the audit's findings and what cargo's cache knows of releases; `route`
+//! finds the way of one package, parents first, or who blocks it; `apply` carries steps out one by one, with `keep` as
 //! the way back. Only the audit's second look says that something was mended.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +136,7 @@ impl Scene {
         let lock = Lock::load(lockfile).map_err(|error| Failure::usage(error.to_string()))?;
         let workspace = Workspace::of(&lock)?;
         let registry = Registry::open_for(&workspace.directory)?;
-        let database = database(work)?;
+        let database = crate::source::open(work)?.database;
         let findings = audit(lockfile, &database, &registry)?;
         let model = Model::new(
             &lock,
@@ -310,12 +310,6 @@ fn audit(lockfile: &Path, database: &Database, registry: &Registry) -> Result<Ve
     let mut findings = crate::scan::scan(&lock, database, &is_yanked);
     findings.retain(|finding| finding.kind != FindingKind::Unscanned);
     Ok(findings)
-}
-
-fn database(work: &Work<'_>) -> Result<Database, Failure> {
-    let path: Option<PathBuf> = work.settings.optional(&SECTION, "db")?;
-    let path = path.ok_or_else(|| Failure::usage("no advisory database is named").hint("name one with --db PATH"))?;
-    Database::open(&path).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// The packages that have to go: those with an advisory that newer versions can end, and those that were taken back.

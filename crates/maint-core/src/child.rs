@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,7 +24,7 @@ const MAX_LINE_BYTES: usize = 1 << 20;
 /// How often a group without its leader is looked at; nothing announces the end of a grandchild.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What to run. The environment is inherited; what is set here comes on top.
+/// What to run. The environment is inherited, less what is named here; what is set here comes on top.
 ///
 /// Arguments can be read by every user of the host: a secret goes to `env` or `stdin`.
 pub struct CommandSpec {
@@ -33,6 +34,10 @@ pub struct CommandSpec {
     pub args: Vec<OsString>,
     /// Variables added to the inherited environment.
     pub env: Vec<(OsString, OsString)>,
+    /// Variables of our own environment that it must not see.
+    pub without: Vec<OsString>,
+    /// Where it works; in our own working directory when not set.
+    pub directory: Option<PathBuf>,
     /// What it reads.
     pub stdin: Stdin,
 }
@@ -51,7 +56,14 @@ impl CommandSpec {
     /// A program with arguments, without input and with the inherited environment.
     pub fn new(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        Self { program: program.as_ref().to_owned(), args, env: Vec::new(), stdin: Stdin::None }
+        Self {
+            program: program.as_ref().to_owned(),
+            args,
+            env: Vec::new(),
+            without: Vec::new(),
+            directory: None,
+            stdin: Stdin::None,
+        }
     }
 }
 
@@ -136,6 +148,12 @@ impl Child {
         let program = spec.program.to_string_lossy().into_owned();
         let stdin = if matches!(spec.stdin, Stdin::None) { Stdio::null() } else { Stdio::piped() };
         let mut command = Command::new(&spec.program);
+        for name in &spec.without {
+            command.env_remove(name);
+        }
+        if let Some(directory) = &spec.directory {
+            command.current_dir(directory);
+        }
         command.args(&spec.args).envs(spec.env).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let spawned = command.process_group(0).spawn();
         let mut inner = match spawned {

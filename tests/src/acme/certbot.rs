@@ -26,6 +26,11 @@ pub fn certbot(dir: &Path, ca: &Path) -> Result<Command> {
     Ok(command)
 }
 
+/// Fetches certbot unless it is there, so that a machine that cannot have it is known early.
+pub fn fetch() -> Result<()> {
+    packages().map(drop)
+}
+
 /// The directory of the packages, fetched on first use.
 fn packages() -> Result<PathBuf> {
     cached(PACKAGE, |work| {

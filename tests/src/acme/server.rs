@@ -24,6 +24,17 @@ pub(crate) fn serve(
     command: &mut Command,
     port: u16,
 ) -> Result<std::result::Result<(), PortTaken>> {
+    serve_until(sandbox, name, command, port, |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+}
+
+/// As [`serve`], for a server that must not be disturbed by a connection without a request: it is ready when its log says so.
+pub(crate) fn serve_until(
+    sandbox: &Sandbox,
+    name: &str,
+    command: &mut Command,
+    port: u16,
+    is_ready: impl Fn(&str) -> bool,
+) -> Result<std::result::Result<(), PortTaken>> {
     let path = sandbox.dir().join(format!("{name}.log"));
     let log = fs::File::create(&path).doing(|| format!("open {}", path.display()))?;
     let errors = log.try_clone().doing(|| format!("open {}", path.display()))?;
@@ -41,7 +52,7 @@ pub(crate) fn serve(
             }
             return Err(Error::Failed { what, why: format!("{status}; its log ends:\n{log}") });
         }
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if is_ready(&fs::read_to_string(&path).unwrap_or_default()) {
             return Ok(Ok(()));
         }
         if Instant::now() >= end {

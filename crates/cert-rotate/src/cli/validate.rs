@@ -8,7 +8,7 @@ use maint_core::units::HumanDuration;
 /// Of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Files, directories, or HOST:PORT[;sni=NAME][;starttls=PROTOCOL]; `-` reads them from stdin, one a line
+    /// Files, directories, or `HOST:PORT[;sni=NAME][;starttls=PROTOCOL]`; `-` reads them from stdin, one a line
     pub targets: Vec<String>,
     /// What to trust: system, mozilla, or a PEM file
     #[arg(long, value_name = "ROOTS", default_value = "system")]

@@ -1,7 +1,7 @@
 //! Destinations: what is there, and putting something there.
 //!
 //! A file is written beside the old one, complete with its owner, mode and content on disk, before it takes the old one's
-//! place by a rename. The two halves are apart ([`stage`], [`Staged::commit`]), so that a server can be told in between
+//! place by a rename. The two halves are apart ([`stage`], `Staged::commit`), so that a server can be told in between
 //! and the moment in which it and the files disagree is as short as a rename. Variables that go to the same env file
 //! change in one rename.
 
@@ -232,7 +232,7 @@ impl Staged {
 /// Puts all files into their places.
 ///
 /// # Errors
-/// As [`Staged::commit`]; the files before the one that failed are new, the rest are as they were.
+/// As `Staged::commit`; the files before the one that failed are new, the rest are as they were.
 pub fn commit(staged: Vec<Staged>) -> Result<(), Failure> {
     staged.into_iter().try_for_each(Staged::commit)
 }

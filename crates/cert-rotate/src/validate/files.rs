@@ -10,7 +10,7 @@ use super::{Looked, Unseen, wrong_key};
 use crate::certificate::Certificate;
 use crate::key::PrivateKey;
 use crate::lint::Role;
-use crate::read::{self, Read, ReadError};
+use crate::read::{self, Entry, Format, Read, ReadError};
 use crate::verdict::Subject;
 
 /// Everything below a path that has a certificate, or should have.
@@ -83,12 +83,21 @@ fn subjects(file: &Path, read: &Read, beside: &[Certificate], passphrase: Option
             Group { source: &read.source, certificates: &read.certificates, keys: &keys, keys_at: "in the file" };
         all.extend(group.subjects(beside, partner(file, passphrase).as_ref()));
     }
-    for entry in &read.entries {
-        let certificates: Vec<Certificate> =
-            entry.certificates.iter().filter_map(|&at| read.certificates.get(at)).cloned().collect();
+    let of = |entry: &Entry| -> Vec<Certificate> {
+        entry.certificates.iter().filter_map(|&at| read.certificates.get(at)).cloned().collect()
+    };
+    // In PKCS #12 a chain is no unit: what stands above a key's certificate are entries of their own.
+    let has_keys = read.entries.iter().any(|entry| entry.key.is_some());
+    let (above, entries): (Vec<&Entry>, Vec<&Entry>) = read.entries.iter().partition(|entry| {
+        read.format == Format::Pkcs12 && has_keys && entry.key.is_none() && of(entry).iter().all(|one| one.is_ca)
+    });
+    let above: Vec<Certificate> = above.into_iter().flat_map(of).collect();
+    for entry in &entries {
+        let mut certificates = of(entry);
+        certificates.extend(above.iter().filter(|one| !certificates.contains(one)).cloned().collect::<Vec<_>>());
         let keys: Vec<&PrivateKey> = entry.key.and_then(|at| read.keys.get(at)).into_iter().collect();
         // Of several entries each has its name.
-        let source = match read.entries.len() {
+        let source = match entries.len() {
             1 => read.source.clone(),
             _ => format!("{}#{}", read.source, entry.alias),
         };

@@ -169,3 +169,19 @@ async fn a_line_without_end_does_not_fill_the_memory() {
         lines.iter().map(|line| if let Line::Stdout(text) = line { text.chars().count() } else { 0 }).sum();
     assert_eq!(total, 3_000_001);
 }
+
+#[tokio::test]
+async fn it_works_where_it_is_told_and_does_not_see_what_is_taken_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = sh("pwd -P; echo ${PATH:-nothing} $THERE");
+    spec.program = "/bin/sh".into();
+    spec.directory = Some(dir.path().to_owned());
+    spec.without = vec!["PATH".into(), "THERE".into()];
+    // What is set on top stays, also under a name that is taken out.
+    spec.env = vec![("THERE".into(), "there".into())];
+    let (_, lines) = run(spec, LONG, LONG).await;
+    let pwd = dir.path().canonicalize().unwrap();
+    assert_eq!(lines.first(), Some(&out(&pwd.display().to_string())));
+    let second = lines.get(1).cloned().unwrap();
+    assert!(matches!(&second, Line::Stdout(text) if text.ends_with(" there")), "{second:?}");
+}

@@ -71,10 +71,14 @@ fn a_certificate_is_taken_back_and_the_authority_says_so() {
     place.run(&["revoke", "web"]).ends_with(3);
     place.run(&["revoke", "--dry-run", "web"]).ends_with(0);
     assert_eq!(place.server().status(&serial).unwrap(), "Valid");
-    place.run(&["revoke", "--yes", "--reason", "superseded", "web"]).ends_with(0);
+    // It is live, and stays so: revoking is one thing, and what servers show another.
+    let told = place.run(&["revoke", "--yes", "--reason", "superseded", "web"]).ends_with(1);
+    assert_eq!(told.of("finding")[0]["code"], "live-revoked", "{}", told.all());
     assert_eq!(place.server().status(&serial).unwrap(), "Revoked");
-    let told = place.run(&["revoke", "--yes", "web"]).ends_with(0);
+    let told = place.run(&["revoke", "--yes", "web"]).ends_with(1);
     assert!(told.of("step")[0]["message"].as_str().unwrap().contains("already"), "{}", told.all());
+    place.run(&["rotate", "--force", "web"]).ends_with(0);
+    place.run(&["revoke", "--yes", "web", "1"]).ends_with(0);
     let told = place.run(&["revoke", "--yes", "--reason", "boredom", "web"]).ends_with(3);
     assert!(told.all().contains("key-compromise"), "{}", told.all());
 }
