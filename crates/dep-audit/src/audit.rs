@@ -22,7 +22,7 @@ use crate::work::Work;
 /// in, and with `trust` of every other: it obeys the configuration that it finds there.
 ///
 /// # Errors
-/// The database cannot be used, there is nothing to look at, or with `trust` cargo cannot tell.
+/// The database cannot be used, or there is nothing to look at.
 pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, Failure> {
     let Source { database, age, warning } = source::open(work)?;
     let mut report = Report {
@@ -45,11 +45,15 @@ pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, 
             return Ok(report);
         }
         match read {
+            // Cargo locks at least the package that it is for; a file without any tells nothing.
+            Ok(lock) if lock.packages.is_empty() => {
+                report.unread.push(Unread { path: lock.path, why: "there is no package in it".to_owned() });
+            }
             Ok(lock) => {
                 let mut findings = scan(&lock, &database, &|name, version| releases.is_yanked(name, version));
                 let is_own = lock.path.canonicalize().ok().is_some_and(|path| Some(path) == own);
                 if trust || is_own {
-                    place(&lock, &mut findings, trust, &mut report)?;
+                    place(&lock, &mut findings, trust, &mut report);
                 }
                 report.findings.append(&mut findings);
                 report.locks.push(lock);
@@ -100,17 +104,22 @@ impl Releases {
 }
 
 /// Tells findings how far their packages are used.
-fn place(lock: &Lock, findings: &mut [Finding], trust: bool, report: &mut Report) -> Result<(), Failure> {
+fn place(lock: &Lock, findings: &mut [Finding], trust: bool, report: &mut Report) {
     let manifest = lock.path.with_file_name("Cargo.toml");
     if findings.iter().all(|finding| finding.kind == FindingKind::Unscanned) || lock.path == Path::new("-") {
-        return Ok(());
+        return;
     }
     let tiers = match Tiers::of(&manifest) {
         Ok(tiers) => tiers,
-        Err(failure) if trust => return Err(failure),
         Err(failure) => {
-            report.notes.push(format!("how far packages are used is not known: {}", failure.message));
-            return Ok(());
+            let why = format!("how far packages are used is not known: {}", failure.message);
+            // Who asked for it has no answer; who did not is told.
+            if trust {
+                report.unread.push(Unread { path: lock.path.clone(), why });
+            } else {
+                report.notes.push(why);
+            }
+            return;
         }
     };
     for finding in findings {
@@ -118,5 +127,4 @@ fn place(lock: &Lock, findings: &mut [Finding], trust: bool, report: &mut Report
         finding.tier = Some(tier);
         finding.members = members;
     }
-    Ok(())
 }

@@ -47,8 +47,11 @@ impl Tiers {
         ]);
         command.arg(manifest);
         // What changes how things are built has no say in what is looked at.
-        for name in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_BUILD_") || text.starts_with("RUSTC") || text.contains("RUSTFLAGS") {
+                command.env_remove(&name);
+            }
         }
         let output = command.output().map_err(|error| Failure::usage(format!("cannot run cargo: {error}")))?;
         if !output.status.success() {

@@ -85,5 +85,6 @@ fn plain(lock: &Lock, locked: &Locked, kind: FindingKind, title: &str) -> Findin
 
 /// Advisories are other people's text, and a terminal obeys control characters.
 fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    // Bidirectional overrides turn what follows them round.
+    text.chars().filter(|c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(c)).collect()
 }

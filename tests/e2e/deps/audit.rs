@@ -169,6 +169,9 @@ fn without_evidence_nothing_is_green() {
     assert_eq!(at("2026-05-01T00:00:00Z").0, 3, "from the future");
     let lock = world.path("gone/Cargo.lock");
     assert_eq!(code(&[&good[..], &[lock.to_str().unwrap()]].concat()).0, 3, "no lock file");
+    let bare = world.path("bare.lock");
+    fs::write(&bare, "version = 4\n").unwrap();
+    assert_eq!(code(&[&good[..], &[bare.to_str().unwrap()]].concat()).0, 3, "no package in it");
     fs::write(db.join("crates/elsewhere/RUSTSEC-2026-0002.md"), "```toml\n[advisory\n```\n").unwrap();
     let (exit, text) = code(&good);
     assert_eq!(exit, 3, "an advisory that cannot be read: {text}");
@@ -190,6 +193,11 @@ fn many_lock_files_are_looked_at_and_a_broken_one_hides_no_other() {
     assert_eq!(files, BTreeSet::from([world.path("many/a/Cargo.lock").to_str().unwrap()]), "{output}");
     let broken = of_kind(&records, "check").into_iter().find(|check| check["data"]["status"] == "unknown").unwrap();
     assert!(broken["subject"].as_str().unwrap().ends_with("fuzz/Cargo.lock"), "{output}");
+    // Cargo cannot tell of a lock file without its workspace: that one is unknown, and judged all the same.
+    let (output, records) =
+        world.run(&["security-audit", "--trust", world.path("many/a/Cargo.lock").to_str().unwrap()]);
+    assert_eq!((output.code, findings(&records).len()), (2, 3), "{output}");
+    assert!(of_kind(&records, "check").iter().any(|check| check["data"]["status"] == "unknown"), "{output}");
     // As a pipe hands it over.
     let text = fs::read_to_string(world.lockfile()).unwrap();
     let output = run_fed(&mut world.tool(&["security-audit", "-"]), &text).unwrap();
