@@ -30,8 +30,9 @@ fn an_authority_that_is_overloaded_is_left_alone_until_it_wants_to_be_asked() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (ca, dir) = (place.server().ca().to_owned(), place.path("front"));
     fs::create_dir(&dir).unwrap();
+    // One process: a worker would outlive its master when that is killed.
     let config = format!(
-        "daemon off; error_log stderr; pid {0}/pid; events {{}} http {{ access_log {0}/asked; server {{ \
+        "daemon off; master_process off; error_log stderr; pid {0}/pid; events {{}} http {{ access_log {0}/asked; server {{ \
          listen 127.0.0.1:{port} ssl; ssl_certificate {1}/server.pem; ssl_certificate_key {1}/server.key; \
          add_header Retry-After 120 always; return 503; }} }}",
         dir.display(),
