@@ -36,9 +36,6 @@ impl FromStr for FailOn {
 
 /// The status of a finding.
 pub fn status(finding: &Finding, fail_on: FailOn) -> Status {
-    if finding.kind == FindingKind::Unscanned {
-        return Status::Ok;
-    }
     let is_used = finding.tier.is_none_or(|tier| tier == Tier::Active);
     let is_vulnerability = matches!(finding.kind, FindingKind::Vulnerability | FindingKind::Toolchain);
     let is_critical = match fail_on {
@@ -90,6 +87,12 @@ mod tests {
         let old = finding(FindingKind::Unmaintained, Severity::Unknown, Some(Tier::Active));
         assert_eq!(status(&old, FailOn::Active), Status::Warning);
         assert_eq!(status(&old, FailOn::Any), Status::Critical);
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_not_ok() {
+        let elsewhere = finding(FindingKind::Unscanned, Severity::Unknown, None);
+        assert_eq!(status(&elsewhere, FailOn::Active), Status::Warning);
     }
 
     #[test]

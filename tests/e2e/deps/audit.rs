@@ -144,6 +144,22 @@ fn a_healthy_workspace_is_ok_and_says_by_what() {
 }
 
 #[test]
+fn what_no_advisory_speaks_of_is_said_and_not_ok() {
+    let world = World::new();
+    world.publish("used", "1.0.0", &[]);
+    world.need(&["used 1"]);
+    let lock = world.path("git.lock");
+    let text = fs::read_to_string(world.lockfile()).unwrap();
+    let at = text.find("source = ").unwrap();
+    let end = at + text[at..].find('\n').unwrap();
+    let commit = "0123456789012345678901234567890123456789";
+    let source = format!("source = \"git+https://example.test/used?rev={commit}#{commit}\"");
+    fs::write(&lock, [&text[..at], &source, &text[end..]].concat()).unwrap();
+    let (output, records) = world.run(&["security-audit", lock.to_str().unwrap()]);
+    assert_eq!((output.code, findings(&records)[0]["kind"].as_str()), (1, Some("unscanned")), "{output}");
+}
+
+#[test]
 fn without_evidence_nothing_is_green() {
     let world = World::new();
     world.publish("used", "1.0.0", &[]);

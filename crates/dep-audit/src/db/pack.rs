@@ -70,28 +70,46 @@ pub fn pack(path: &Path) -> Result<Packed, DbError> {
 
 pub(super) fn open(path: &Path) -> Result<Database, DbError> {
     let bad = |why: String| DbError::Pack { path: path.to_owned(), why };
-    let broken = |error: std::io::Error| bad(format!("it is no whole .tar.zst archive: {error}"));
+    let mut indexed = None;
+    let texts = read(path, |content| {
+        indexed = of_index(path, content).map_err(bad)?;
+        Ok(indexed.is_none())
+    })?;
+    indexed.map_or_else(|| directory::of_texts(path, "pack", None, &texts), Ok)
+}
+
+/// The advisories of an archive by their names. An index in front of them is handed to `on_index`, which says whether the
+/// rest is wanted.
+fn read(path: &Path, on_index: impl FnOnce(&[u8]) -> Result<bool, DbError>) -> Result<Vec<(String, String)>, DbError> {
+    let broken = |error: std::io::Error| DbError::Pack {
+        path: path.to_owned(),
+        why: format!("it is no whole .tar.zst archive: {error}"),
+    };
     let file = std::fs::File::open(path).map_err(DbError::read(path))?;
     let decoder = zstd::Decoder::new(file).map_err(broken)?;
     let mut archive = tar::Archive::new(decoder.take(MOST_BYTES));
+    let mut on_index = Some(on_index);
     let mut texts = Vec::new();
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let name = entry.path().map_err(broken)?.display().to_string();
         let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
-        if texts.is_empty() && name == INDEX {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).map_err(broken)?;
-            if let Some(database) = of_index(path, &content).map_err(bad)? {
-                return Ok(database);
-            }
-        } else if directory::is_advisory(&name) {
+        if directory::is_advisory(&name) {
             let mut text = String::new();
             entry.read_to_string(&mut text).map_err(broken)?;
             texts.push((name, text));
+        } else if texts.is_empty()
+            && name == INDEX
+            && let Some(on_index) = on_index.take()
+        {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map_err(broken)?;
+            if !on_index(&content)? {
+                break;
+            }
         }
     }
-    directory::of_texts(path, "pack", None, &texts)
+    Ok(texts)
 }
 
 /// `None` for an index of another version than ours.
@@ -123,21 +141,7 @@ fn of_index(path: &Path, content: &[u8]) -> Result<Option<Database>, String> {
 pub fn verify(path: &Path) -> Result<Stamp, DbError> {
     let stamp = open(path)?.stamp;
     let bad = |why: String| DbError::Pack { path: path.to_owned(), why };
-    let broken = |error: std::io::Error| bad(format!("it is no whole .tar.zst archive: {error}"));
-    let file = std::fs::File::open(path).map_err(DbError::read(path))?;
-    let decoder = zstd::Decoder::new(file).map_err(broken)?;
-    let mut archive = tar::Archive::new(decoder.take(MOST_BYTES));
-    let mut texts = Vec::new();
-    for entry in archive.entries().map_err(broken)? {
-        let mut entry = entry.map_err(broken)?;
-        let name = entry.path().map_err(broken)?.display().to_string();
-        let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
-        if directory::is_advisory(&name) {
-            let mut text = String::new();
-            entry.read_to_string(&mut text).map_err(broken)?;
-            texts.push((name, text));
-        }
-    }
+    let texts = read(path, |_| Ok(true))?;
     let found = digest(&texts);
     if found != stamp.sha256 {
         return Err(bad(format!("its index was made of other advisories ({}) than it holds ({found})", stamp.sha256)));
