@@ -21,6 +21,7 @@ use crate::{
 const STEP_COLUMNS: &[&str] = &["generation", "not_after", "duration_seconds"];
 const DUE_COLUMNS: &[&str] = &["remaining_seconds", "not_after", "renew_at"];
 const VERDICT_COLUMNS: &[&str] = &["code", "strict", "webpki", "not_after"];
+const AUTHORITY_COLUMNS: &[&str] = &["code", "not_after", "key"];
 const CERT_COLUMNS: &[&str] = &["subject", "not_after", "key"];
 const FILE_COLUMNS: &[&str] = &["format", "mode"];
 const SEEN_COLUMNS: &[&str] = &["protocol", "subject", "not_after"];
@@ -40,7 +41,7 @@ impl Command {
             Command::Inspect(_) => ("inspect", CERT_COLUMNS),
             Command::Probe(_) => ("probe", SEEN_COLUMNS),
             Command::Convert(_) => ("convert", FILE_COLUMNS),
-            Command::Ca { .. } => ("ca", CERT_COLUMNS),
+            Command::Ca { .. } => ("ca", AUTHORITY_COLUMNS),
             Command::Account { .. } => ("account", STEP_COLUMNS),
             Command::Revoke(_) => ("revoke", STEP_COLUMNS),
             Command::Import { .. } => ("import", STEP_COLUMNS),

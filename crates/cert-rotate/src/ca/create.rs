@@ -98,7 +98,7 @@ pub fn cross_sign(args: &CaCrossSignArgs, work: &mut Work<'_>) -> Result<(), Fai
     let store = Store::open(&args.directory)?;
     let subject = store.authority(&args.subject)?;
     let issuer = root(&store, &args.issuer, work.now)?;
-    subject.in_force(work.now)?;
+    subject.in_force(&store.ledger()?, work.now)?;
     if subject.root().0 == issuer.name {
         return Err(Failure::usage(format!("{} ends at {} already", subject.name, issuer.name)));
     }
@@ -114,7 +114,7 @@ pub fn cross_sign(args: &CaCrossSignArgs, work: &mut Work<'_>) -> Result<(), Fai
     let key = issuer.key(seal::passphrase(args.passphrase_file.as_deref())?.as_ref())?;
     let mut ledger = store.ledger()?;
     let path = store.cross_path(&subject, &issuer.name);
-    let before = store.cross(&subject, &issuer.name)?;
+    let before = store.cross(&subject, &issuer.name, &ledger)?;
     let made = mint::cross(&subject.certificate, validity, (&issuer.certificate, &key))?;
     let replaces = before.map(|before| before.fingerprint());
     ledger.append(Entry::Issued(Issued { replaces, ..Issued::of(&made, &issuer.name, Kind::Cross) }))?;
@@ -132,7 +132,7 @@ fn root(store: &Store, name: &str, now: Timestamp) -> Result<Authority, Failure>
     if !authority.is_root() {
         return Err(Failure::usage(format!("{name} is no root: what is below a root signs services only")));
     }
-    authority.in_force(now)?;
+    authority.in_force(&store.ledger()?, now)?;
     Ok(authority)
 }
 
@@ -148,6 +148,14 @@ fn free(store: &Store, name: &str, common_name: &str) -> Result<(), Failure> {
             return Err(Failure::usage(format!("the authority {other} has the common name `{common_name}` already"))
                 .hint("give the new one another with --common-name"));
         }
+    }
+    // Its directory may still have its key, which nobody has a second time.
+    let ledger = store.ledger()?;
+    let by_it = ledger.issued().any(|issued| issued.authority == name && issued.kind != Kind::Root);
+    if by_it || ledger.lists(name).next().is_some() {
+        let shown = directory.display();
+        return Err(Failure::usage(format!("{name} signed something, although there is no {shown}/cert.pem any more"))
+            .hint("restore it (the ledger has the certificate too), or give the new one another name"));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::certificate::{Certificate, SanName};
 use crate::cli::{CaSignArgs, Profile};
 use crate::issue::{Answer, Request};
 use crate::key::PrivateKey;
+use crate::read;
 use crate::work::Work;
 
 /// Who signs now when a certificate is asked of some authority, and what belongs into the chain.
@@ -35,7 +36,7 @@ impl Signer {
     ///
     /// # Errors
     /// It is a root, it is not in force, or those who will see the certificate do not trust its root (yet, or any more).
-    pub fn of(store: &Store, name: &str, work: &Work<'_>) -> Result<Self, Failure> {
+    pub fn of(store: &Store, ledger: &Ledger, name: &str, work: &Work<'_>) -> Result<Self, Failure> {
         let mut authority = store.authority(name)?;
         let mut cross = None;
         let mut seen = vec![name.to_owned()];
@@ -43,7 +44,7 @@ impl Signer {
             let from = authority;
             authority = store.authority(&rollover.to)?;
             cross = if rollover.trusts_both() && from.root().0 != authority.root().0 {
-                store.cross(&store.authority(authority.root().0)?, from.root().0)?
+                store.cross(&store.authority(authority.root().0)?, from.root().0, ledger)?
             } else {
                 None
             };
@@ -71,7 +72,7 @@ impl Signer {
             ))
             .hint("a root comes into it, and goes, by `cert-rotate ca rollover`"));
         }
-        authority.in_force(work.now)?;
+        authority.in_force(ledger, work.now)?;
         Ok(Signer { authority, cross })
     }
 
@@ -108,8 +109,15 @@ impl Wish<'_> {
     ///
     /// # Errors
     /// It may not.
-    pub fn check(&self, signer: &Signer, work: &Work<'_>) -> Result<Validity, Failure> {
+    pub fn check(&self, signer: &Signer, ledger: &Ledger, work: &Work<'_>) -> Result<Validity, Failure> {
         signer.authority.allows(self.names)?;
+        if let Some(revoked) = ledger.compromised(self.public) {
+            let serial = &revoked.serial;
+            return Err(Failure::usage(format!(
+                "this key is not certified again: {serial} has it, and was revoked because somebody else knows it"
+            ))
+            .hint("make a new key"));
+        }
         let lifetime = self.lifetime.unwrap_or(mint::LEAF_LIFETIME);
         Validity::new(work.now, lifetime, self.lifetime.is_some(), &signer.above())
     }
@@ -127,7 +135,7 @@ pub fn issue(
     serial: &[u8],
     work: &Work<'_>,
 ) -> Result<Vec<Certificate>, Failure> {
-    let validity = wish.check(signer, work)?;
+    let validity = wish.check(signer, ledger, work)?;
     let leaf = Leaf { names: wish.names, public: wish.public, profile: wish.profile, validity, serial };
     let leaf = mint::leaf(&leaf, &signer.above(), key, work.now)?;
     if ledger.issued().any(|issued| issued.serial == leaf.serial) {
@@ -160,10 +168,7 @@ pub fn sign(args: &CaSignArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let store = Store::open(&args.directory)?;
     let asked = request::file(&args.request)?;
     let out = args.out.clone().unwrap_or_else(|| args.request.with_extension("pem"));
-    if out == args.request {
-        return Err(Failure::usage(format!("the chain would be written over the request {}", out.display()))
-            .hint("name another file with --out"));
-    }
+    writable(&out)?;
     let mut _lock = None;
     if !args.change.dry_run {
         work.run.journal_in(&state_directory()?)?;
@@ -174,8 +179,8 @@ pub fn sign(args: &CaSignArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         args.replaces.as_ref().map(|what| ledger.find(what).map(|issued| issued.sha256.clone())).transpose()?;
     let (names, public, profile) = (asked.names.as_slice(), asked.public.as_slice(), args.profile);
     let wish = Wish { names, public, profile, lifetime: args.lifetime.map(|lifetime| lifetime.0), replaces };
-    let signer = Signer::of(&store, &args.authority, work)?;
-    let validity = wish.check(&signer, work)?;
+    let signer = Signer::of(&store, &ledger, &args.authority, work)?;
+    let validity = wish.check(&signer, &ledger, work)?;
     let title = asked.names.first().map(ToString::to_string).unwrap_or_default();
     let by = &signer.authority.name;
     if args.change.dry_run {
@@ -188,12 +193,36 @@ pub fn sign(args: &CaSignArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let text: String = chain.iter().map(Certificate::to_pem).collect();
     let leaf = chain.first().ok_or_else(|| Failure::critical("there is no certificate"))?;
     write(&out, text.as_bytes(), 0o644).map_err(|failure| {
-        failure.hint(format!("it is issued; `cert-rotate ca show DIRECTORY {} -o ndjson` has it", leaf.serial))
+        let (directory, serial) = (args.directory.display(), &leaf.serial);
+        failure.hint(format!("it is issued; `cert-rotate ca show {directory} {serial} -o ndjson` has it"))
     })?;
     point("ca-certificate-written");
     let message = format!("signed by {by}; the chain is in {}", out.display());
     let record = Record::new(RecordKind::Step, title, Status::Ok, message).field("path", out.display().to_string());
     work.run.emit(&told(record, leaf, &signer.authority));
+    Ok(())
+}
+
+/// That a chain can be written to this file, and that nothing but certificates is lost by it: keys and requests often have
+/// the same name, and the ending pem as well.
+fn writable(out: &Path) -> Result<(), Failure> {
+    let shown = out.display();
+    let refuse = |why: &str| {
+        Failure::usage(format!("the chain is not written to {shown}: {why}")).hint("name another file with --out")
+    };
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        return Err(refuse("there is no such directory"));
+    }
+    if out.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let read = read::file(out, None).map_err(|error| refuse(&error.to_string()))?;
+    let others = read.locked || !(read.keys.is_empty() && read.requests.is_empty() && read.crls.is_empty());
+    let odd = read.certificates.is_empty() && !read.is_empty() || !read.problems.is_empty();
+    if others || odd || (read.is_empty() && out.metadata().is_ok_and(|metadata| metadata.len() > 0)) {
+        return Err(refuse("it has something else than certificates"));
+    }
     Ok(())
 }
 
@@ -228,7 +257,7 @@ pub fn obtain(
     let wish = Wish { names: &names, public: &public, profile, lifetime, replaces };
     let _lock = store.lock(work)?;
     let mut ledger = store.ledger()?;
-    let signer = Signer::of(&store, authority, work)?;
+    let signer = Signer::of(&store, &ledger, authority, work)?;
     if let Some(noted) = request.pending.read::<Noted>("ca")
         && let Some(leaf) = unfinished(&ledger, &noted, &signer, &wish, work)?
     {

@@ -235,6 +235,15 @@ impl Ledger {
         self.revocations().find(|revoked| revoked.serial == serial)
     }
 
+    /// The certificate whose revocation says that somebody else knows this key (a DER `SubjectPublicKeyInfo`).
+    pub fn compromised(&self, public: &[u8]) -> Option<&Issued> {
+        let known = self.revocations().filter(|revoked| revoked.reason == Reason::KeyCompromise);
+        let serials: BTreeSet<&str> = known.map(|revoked| revoked.serial.as_str()).collect();
+        let of_key =
+            |issued: &&Issued| issued.certificate().is_ok_and(|certificate| certificate.public_key() == public);
+        self.issued().filter(|issued| serials.contains(issued.serial.as_str())).find(of_key)
+    }
+
     /// The certificate with this SHA-256.
     pub fn by_sha256(&self, sha256: &str) -> Option<&Issued> {
         self.issued().find(|issued| issued.sha256 == sha256)

@@ -51,11 +51,12 @@ pub fn show(directory: &Path, what: &str, work: &mut Work<'_>) -> Result<(), Fai
 fn of_authority(store: &Store, authority: &Authority, ledger: &Ledger, work: &Work<'_>) -> Result<Record, Failure> {
     let certificate = &authority.certificate;
     let trusted = store.trusted()?.contains(authority.root().1);
-    let (status, message) = match authority.in_force(work.now) {
-        Err(failure) => (Status::Warning, failure.message),
-        Ok(()) if authority.is_root() && trusted => (Status::Ok, "a root".to_owned()),
-        Ok(()) if authority.is_root() => (Status::Ok, "a root that is not in trust.pem".to_owned()),
-        Ok(()) => (Status::Ok, format!("an authority of {}", authority.root().0)),
+    let (status, message) = match (authority.in_time(work.now), authority.revoked(ledger)) {
+        (_, Some((subject, at))) => (Status::Ok, format!("signs nothing any more: {subject} was revoked at {at}")),
+        (Err(failure), None) => (Status::Warning, failure.message),
+        (Ok(()), None) if authority.is_root() && trusted => (Status::Ok, "a root".to_owned()),
+        (Ok(()), None) if authority.is_root() => (Status::Ok, "a root that is not in trust.pem".to_owned()),
+        (Ok(()), None) => (Status::Ok, format!("an authority of {}", authority.root().0)),
     };
     let mut record = Record::new(RecordKind::Check, &authority.name, status, message)
         .field("subject", &certificate.subject)

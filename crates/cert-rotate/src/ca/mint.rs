@@ -164,9 +164,17 @@ pub fn leaf(wish: &Leaf<'_>, above: &[&Certificate], key: &PrivateKey, now: Time
     let missing = || Failure::usage("a certificate needs at least one name");
     let issuer = *above.first().ok_or_else(missing)?;
     let mut params = base(wish.validity, wish.serial);
-    let first = wish.names.first().ok_or_else(missing)?.to_string();
-    if first.len() <= LONGEST_NAME {
-        params.distinguished_name.push(DnType::CommonName, first);
+    if wish.names.is_empty() {
+        return Err(missing());
+    }
+    // Never an address: without a domain beside it, OpenSSL takes the common name for one, and holds it to the constraints
+    // on domains.
+    let domain = wish.names.iter().find_map(|name| match name {
+        SanName::Dns(name) => Some(name.as_str()),
+        _ => None,
+    });
+    if let Some(domain) = domain.filter(|domain| domain.len() <= LONGEST_NAME) {
+        params.distinguished_name.push(DnType::CommonName, domain);
     }
     params.subject_alt_names = wish.names.iter().map(alt_name).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;

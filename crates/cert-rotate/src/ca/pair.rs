@@ -46,13 +46,13 @@ pub fn run(args: &CaMtlsPairArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         work.run.journal_in(&state_directory()?)?;
         _lock = Some(store.lock(work)?);
     }
-    let mut maker =
-        Maker { args, signer: Signer::of(&store, &args.authority, work)?, ledger: store.ledger()?, store, work };
+    let ledger = store.ledger()?;
+    let mut maker = Maker { args, signer: Signer::of(&store, &ledger, &args.authority, work)?, ledger, store, work };
     let server = Member::new(args, "server", &args.server, Profile::Server)?;
     let client = Member::new(args, "client", &args.client, Profile::Client)?;
     let mut found = Vec::new();
     for member in [server, client] {
-        member.wish(args, &[], None).check(&maker.signer, work)?;
+        member.wish(args, &[], None).check(&maker.signer, &maker.ledger, work)?;
         let (before, why) = member.look(&maker.signer, &maker.ledger, work)?;
         found.push((member, before, why));
     }
@@ -103,7 +103,7 @@ impl Maker<'_> {
         authority_key: &PrivateKey,
     ) -> Result<(Certificate, String), Failure> {
         make_public(&member.directory)?;
-        let public = member.key(self.args)?.public();
+        let public = member.key(self.args, &self.ledger)?.public();
         let wish = member.wish(self.args, &public, before.map(Certificate::fingerprint));
         let chain = issue(&self.signer, authority_key, &mut self.ledger, &wish, &mint::serial()?, self.work)?;
         let text: String = chain.iter().map(Certificate::to_pem).collect();
@@ -155,7 +155,9 @@ impl Member {
                 .hint("name another directory with --out"));
         };
         let key_fits = self.directory.join("privkey.pem").is_file() && self.read_key()?.is_of(&leaf);
-        let why = if issued.authority != signer.authority.name {
+        let why = if ledger.compromised(leaf.public_key()).is_some() {
+            Some("somebody else knows its key")
+        } else if issued.authority != signer.authority.name {
             Some("the authority changed")
         } else if ledger.state(issued, work.now) != State::Valid {
             Some("it is not valid any more")
@@ -175,11 +177,14 @@ impl Member {
         seal::open(&self.directory.join("privkey.pem"), None)
     }
 
-    /// The key that is there, or a new one, on disk before anybody signs it.
-    fn key(&self, args: &CaMtlsPairArgs) -> Result<PrivateKey, Failure> {
+    /// The key that is there, unless somebody else knows it, or a new one, on disk before anybody signs it.
+    fn key(&self, args: &CaMtlsPairArgs, ledger: &Ledger) -> Result<PrivateKey, Failure> {
         let path = self.directory.join("privkey.pem");
         if path.is_file() {
-            return self.read_key();
+            let key = self.read_key()?;
+            if ledger.compromised(&key.public()).is_none() {
+                return Ok(key);
+            }
         }
         let key = PrivateKey::generate(args.key_type)?;
         write(&path, key.to_pem().as_bytes(), 0o600)?;

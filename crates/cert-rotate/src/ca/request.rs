@@ -7,6 +7,7 @@ use std::path::Path;
 
 use maint_core::failure::Failure;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
@@ -30,7 +31,7 @@ pub struct Asked {
 /// There is not exactly one in it, or it does not hold.
 pub fn file(path: &Path) -> Result<Asked, Failure> {
     let shown = path.display();
-    let read = read::file(path, None).map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
+    let read = read::file(path, None).map_err(|error| Failure::usage(error.to_string()))?;
     match read.requests.as_slice() {
         [request] => der(request, &shown.to_string()),
         [] => Err(Failure::usage(format!("there is no request in {shown}"))
@@ -50,15 +51,17 @@ pub fn der(der: &[u8], from: &str) -> Result<Asked, Failure> {
     if !rest.is_empty() {
         return Err(refuse("something follows it"));
     }
-    request
-        .verify_signature()
-        .map_err(|error| refuse(&format!("whoever made it did not show to have its key: {error}")))?;
     let info = &request.certification_request_info;
     if let Ok(PublicKey::RSA(key)) = info.subject_pki.parsed()
         && key.key_size() < 2048
     {
         return Err(refuse(&format!("its RSA key has {} bits; 2048 is the least", key.key_size())));
     }
+    request.verify_signature().map_err(|error| match error {
+        X509Error::SignatureUnsupportedAlgorithm => refuse("this kind of key or signature is not certified here")
+            .hint("use a key of RSA, P-256, P-384 or Ed25519, and a signature of SHA-256 or better"),
+        error => refuse(&format!("whoever made it did not show to have its key: {error}")),
+    })?;
     let mut names = Vec::new();
     for extension in request.requested_extensions().into_iter().flatten() {
         match extension {

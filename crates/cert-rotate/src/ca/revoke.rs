@@ -72,7 +72,8 @@ pub fn crl(args: &CaCrlArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     work.subject = args.directory.display().to_string();
     let store = Store::open(&args.directory)?;
     let authority = store.authority(&args.authority)?;
-    authority.in_force(work.now)?;
+    // One that was revoked can still say what else is.
+    authority.in_time(work.now)?;
     let mut _lock = None;
     if !args.change.dry_run {
         work.run.journal_in(&state_directory()?)?;
@@ -80,7 +81,7 @@ pub fn crl(args: &CaCrlArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     }
     let mut ledger = store.ledger()?;
     let path = authority.directory.join("crl.pem");
-    let listed = next(&ledger, &authority, work.now, args.lifetime.0)?;
+    let listed = next(&ledger, &authority, number_in(&path), work.now, args.lifetime.0)?;
     let count = entries(&ledger, &authority).len();
     let told = |kind, status, message: String| {
         Record::new(kind, &authority.name, status, message)
@@ -106,13 +107,26 @@ pub fn crl(args: &CaCrlArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn next(ledger: &Ledger, authority: &Authority, now: Timestamp, lifetime: Duration) -> Result<Listed, Failure> {
+/// The number of the list that is there. A ledger that came back from a backup does not know of it.
+fn number_in(path: &Path) -> Option<u64> {
+    let read = crate::read::file(path, None).ok()?;
+    let (_, list) = CertificateRevocationList::from_der(read.crls.first()?).ok()?;
+    u64::try_from(list.crl_number()?).ok()
+}
+
+fn next(
+    ledger: &Ledger,
+    authority: &Authority,
+    before: Option<u64>,
+    now: Timestamp,
+    lifetime: Duration,
+) -> Result<Listed, Failure> {
     let whole = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
     let last = ledger.lists(&authority.name).next_back();
     let too_long = || Failure::usage("the next list would be due later than calendars go");
     let until = SignedDuration::try_from(lifetime).map_err(|_| too_long())?;
     let next_update = whole(now.checked_add(until).map_err(|_| too_long())?).min(authority.certificate.not_after);
-    let (at, number) = (whole(now), last.map_or(0, |last| last.number).saturating_add(1));
+    let (at, number) = (whole(now), last.map(|last| last.number).max(before).unwrap_or(0).saturating_add(1));
     if let Some(last) = last.filter(|last| last.at > at) {
         return Err(Failure::usage(format!("the last list is of {}, which is later than now ({at})", last.at))
             .hint("look at this machine's clock, and at --at"));

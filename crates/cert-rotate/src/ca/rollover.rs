@@ -240,8 +240,8 @@ fn possible(store: &Store, wanted: &Rollover) -> Result<(), Failure> {
         return refuse("they are the same".to_owned());
     }
     for other in Rollover::all(store)? {
-        if other.from == wanted.from && other.to == wanted.to && other.phase == Phase::Old {
-            // Planned anew, with other bundles.
+        if other.from == wanted.from && other.phase == Phase::Old {
+            // Planned anew, while nothing is changed yet.
             continue;
         }
         if other.from == wanted.from {

@@ -20,6 +20,7 @@ use maint_core::failure::Failure;
 use maint_core::fault::point;
 use maint_core::lock::{LockError, RunLock};
 use maint_core::secret::Secret;
+use maint_core::status::Exit;
 
 use super::constraints::Constraints;
 use super::ledger::Ledger;
@@ -73,8 +74,26 @@ impl Authority {
     /// Whether it may sign at all now.
     ///
     /// # Errors
+    /// Its time, or that of an authority above it, is over or has not come, or one of them was revoked.
+    pub fn in_force(&self, ledger: &Ledger, now: Timestamp) -> Result<(), Failure> {
+        if let Some((subject, at)) = self.revoked(ledger) {
+            return Err(Failure::usage(format!("{subject} was revoked at {at}, and signs nothing any more"))
+                .hint("make another authority, and go to it by `cert-rotate ca rollover`"));
+        }
+        self.in_time(now)
+    }
+
+    /// Which of it and those above it was revoked, and when.
+    pub fn revoked(&self, ledger: &Ledger) -> Option<(&str, Timestamp)> {
+        let mut all = self.above.iter().map(|(_, certificate)| certificate).chain([&self.certificate]);
+        all.find_map(|one| ledger.revocation(&one.serial).map(|revoked| (one.subject.as_str(), revoked.at)))
+    }
+
+    /// Whether now is within its time.
+    ///
+    /// # Errors
     /// Its time, or that of an authority above it, is over or has not come.
-    pub fn in_force(&self, now: Timestamp) -> Result<(), Failure> {
+    pub fn in_time(&self, now: Timestamp) -> Result<(), Failure> {
         let all = self.above.iter().map(|(_, certificate)| certificate).chain([&self.certificate]);
         for certificate in all {
             if !certificate.is_valid_at(now) {
@@ -146,7 +165,10 @@ impl Store {
                 Err(LockError::Held { .. }) if Instant::now() < until && !work.cancel.is_cancelled() => {
                     sleep(Duration::from_millis(20));
                 }
-                Err(error @ LockError::Held { .. }) => return Err(Failure::not_now(error.to_string())),
+                Err(error @ LockError::Held { .. }) => {
+                    let exit = work.cancel.exit().unwrap_or(Exit::NotNow);
+                    return Err(Failure::new(exit, format!("{error}; nothing was changed")));
+                }
                 Err(error @ LockError::Io { .. }) => {
                     return Err(Failure::usage(error.to_string()).hint("run as the user who owns the directory"));
                 }
@@ -261,13 +283,17 @@ impl Store {
         subject.directory.join(format!("cross-{issuer}.pem"))
     }
 
-    /// As [`Store::cross_path`], read; `None` when there is none.
+    /// As [`Store::cross_path`], read; `None` when there is none or it was revoked.
     ///
     /// # Errors
     /// It does not hold.
-    pub fn cross(&self, subject: &Authority, issuer: &str) -> Result<Option<Certificate>, Failure> {
+    pub fn cross(&self, subject: &Authority, issuer: &str, ledger: &Ledger) -> Result<Option<Certificate>, Failure> {
         let path = self.cross_path(subject, issuer);
-        if path.is_file() { certificate_in(&path).map(Some) } else { Ok(None) }
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let cross = certificate_in(&path)?;
+        Ok(Some(cross).filter(|cross| ledger.revocation(&cross.serial).is_none()))
     }
 }
 

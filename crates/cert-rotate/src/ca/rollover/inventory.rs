@@ -8,6 +8,7 @@ use maint_core::failure::Failure;
 use super::{Phase, Rollover};
 use crate::ca::ledger::{Kind, Ledger, State};
 use crate::ca::store::{Store, certificates_in};
+use crate::certificate::Certificate;
 use crate::live::Generation;
 use crate::work::Work;
 
@@ -59,6 +60,8 @@ pub enum Place {
 pub struct Facts {
     /// Both authorities have the same root.
     pub same_root: bool,
+    /// Another rollover took the old root out of what is trusted: it went first, when nothing by it was left.
+    pub old_gone: bool,
     /// Why the new authority cannot sign now.
     pub not_in_force: Option<String>,
     /// Whether the new root has a certificate by the old one, and whether that is in force.
@@ -81,13 +84,13 @@ pub fn gather(store: &Store, rollover: &Rollover, work: &Work<'_>) -> Result<Fac
     let (from, to) = (store.authority(&rollover.from)?, store.authority(&rollover.to)?);
     let ((old_name, old), (new_name, new)) = (from.root(), to.root());
     let same_root = old == new;
-    let cross = if same_root { None } else { store.cross(&store.authority(new_name)?, old_name)? };
+    let ledger = store.ledger()?;
+    let cross = if same_root { None } else { store.cross(&store.authority(new_name)?, old_name, &ledger)? };
     let paths = std::iter::once(store.trust_path()).chain(rollover.bundles.iter().cloned());
     let bundles = paths.map(|path| {
         let has = certificates_in(&path).map(|roots| (roots.contains(old), roots.contains(new)));
         Bundle { path, has: has.map_err(|failure| failure.message) }
     });
-    let ledger = store.ledger()?;
     // Of two roots, everything below the old one goes; of one root, what the old authority signed. Where an authority ended
     // whose directory is gone, nobody knows.
     let mut stays = BTreeSet::new();
@@ -100,7 +103,8 @@ pub fn gather(store: &Store, rollover: &Rollover, work: &Work<'_>) -> Result<Fac
     let is_old = |authority: &str| !stays.contains(authority);
     let mut facts = Facts {
         same_root,
-        not_in_force: to.in_force(work.now).err().map(|failure| failure.message),
+        old_gone: !same_root && gone(store, rollover, old)?,
+        not_in_force: to.in_force(&ledger, work.now).err().map(|failure| failure.message),
         cross: cross.map(|cross| cross.is_valid_at(work.now)),
         cross_command: format!("cert-rotate ca cross-sign {} {new_name} {old_name}", store.root().display()),
         bundles: bundles.collect(),
@@ -109,6 +113,16 @@ pub fn gather(store: &Store, rollover: &Rollover, work: &Work<'_>) -> Result<Fac
     };
     in_use(&ledger, is_old, &mut facts, work)?;
     Ok(facts)
+}
+
+fn gone(store: &Store, rollover: &Rollover, old: &Certificate) -> Result<bool, Failure> {
+    for other in Rollover::all(store)?.iter().filter(|other| other.from != rollover.from && other.phase == Phase::New) {
+        let (from, to) = (store.authority(&other.from)?, store.authority(&other.to)?);
+        if from.root().1 == old && to.root().1 != old {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn in_ledger(ledger: &Ledger, is_old: impl Fn(&str) -> bool, work: &Work<'_>) -> Vec<OldLeaf> {
@@ -180,11 +194,8 @@ pub fn obstacles(phase: Phase, facts: &Facts) -> Vec<Obstacle> {
                 continue;
             }
         };
-        let wanted = match phase {
-            Phase::Old => (true, new),
-            Phase::TrustBoth | Phase::SignNew => (true, true),
-            Phase::New => (facts.same_root, true),
-        };
+        let old_stays = facts.same_root || (phase != Phase::New && !facts.old_gone);
+        let wanted = (old_stays, phase != Phase::Old || new);
         if is_trust && (old, new) != wanted {
             add("trust-differs", subject, "it is not what the phase says; `advance` writes it".to_owned());
         } else if wanted.0 && !old {
