@@ -1,9 +1,11 @@
 //! An authority of our own, and handshakes at every phase of its rollover. openssl is the judge.
 
-mod bench;
 mod faults;
+mod fixture;
 mod pair;
+mod refusals;
 mod rollover;
+mod rotation;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use testbed::{RUN_LIMIT, run, start};
 
-use bench::{Bench, PASSPHRASE, data};
+use fixture::{Bench, PASSPHRASE, data};
 
 #[test]
 fn openssl_takes_what_is_signed_until_it_is_revoked() {

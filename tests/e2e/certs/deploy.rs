@@ -1,7 +1,7 @@
 //! Rotations on nginx, PostgreSQL and Redis: what is good is proven, what is bad never gets there or is taken back, and
 //! nobody notices.
 
-pub(super) mod bench;
+pub(super) mod fixture;
 mod load;
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use testbed::{Output, Signal, records, run, start, wait_until};
 
-use bench::{Bench, Client, Nginx, owned, postgres, postgres_consumer, redis, redis_consumer, step};
+use fixture::{Bench, Client, Nginx, owned, postgres, postgres_consumer, redis, redis_consumer, step};
 
 #[track_caller]
 fn ended(output: &Output, code: i32, status: &str, generation: u64) -> serde_json::Value {

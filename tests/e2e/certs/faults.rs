@@ -5,7 +5,7 @@ use std::fs;
 
 use testbed::run;
 
-use super::deploy::bench::{Bench, Client, Nginx, step};
+use super::deploy::fixture::{Bench, Client, Nginx, step};
 
 /// Places at which a run is killed that has the certificate already.
 const AFTER_ISSUE: [&str; 18] = [

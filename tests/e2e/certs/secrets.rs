@@ -1,7 +1,7 @@
 //! Secrets made, rotated and checked: on real servers, with other readers at work, killed at every step, and never told.
 
-mod bench;
 mod check;
+mod fixture;
 mod generate;
 mod plain;
 mod postgres;

@@ -4,7 +4,7 @@ use std::fs;
 
 use testbed::run;
 
-use super::bench::{Bench, data};
+use super::fixture::{Bench, data};
 
 #[test]
 fn whatever_a_killed_run_leaves_is_in_the_ledger_and_the_next_run_works() {

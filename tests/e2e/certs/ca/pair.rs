@@ -5,7 +5,7 @@ use std::process::Command;
 
 use testbed::run;
 
-use super::bench::Bench;
+use super::fixture::Bench;
 
 const PAIR: [&str; 10] = [
     "mtls-pair",

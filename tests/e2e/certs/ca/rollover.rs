@@ -13,7 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use testbed::run;
 
-use super::bench::{Bench, certificates, codes};
+use super::fixture::{Bench, certificates, codes};
 
 const SERVER: &str = "api.example.test";
 

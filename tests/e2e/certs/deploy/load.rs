@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::bench::{Bench, Client, Nginx, is_pair, owned, postgres, postgres_consumer};
+use super::fixture::{Bench, Client, Nginx, is_pair, owned, postgres, postgres_consumer};
 
 const ROTATIONS: u64 = 50;
 const HANDSHAKES: u64 = 10_000;

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::bench::{Bench, about};
+use super::fixture::{Bench, about};
 
 const SPEC: &str = r#"
 [secrets.good]

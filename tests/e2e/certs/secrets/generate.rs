@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use testbed::{Output, run};
 
-use super::bench::{Bench, about, ended};
+use super::fixture::{Bench, about, ended};
 
 const SPEC: &str = r#"
 [secrets.session]

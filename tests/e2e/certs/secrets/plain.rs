@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::bench::{Bench, ended};
+use super::fixture::{Bench, ended};
 
 const SPEC: &str = "[secrets.session]\nkind = \"base64\"\n\
     destinations = [{ env = \"DIR/.env\", key = \"SESSION_KEY\" }, { docker_secret = \"DIR/session\" }]\n\

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use testbed::Postgres;
 
-use super::bench::{Bench, ended, postgres_lets_in};
+use super::fixture::{Bench, ended, postgres_lets_in};
 
 const SUPER: &str = "test-superuser-password";
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use testbed::{Redis, RedisVersion, Reply};
 
-use super::bench::{Bench, ended, redis_lets_in};
+use super::fixture::{Bench, ended, redis_lets_in};
 
 fn spec(server: &Redis, more: &str) -> String {
     format!(

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use testbed::run;
 
-use super::bench::{Bench, ended};
+use super::fixture::{Bench, ended};
 
 fn spec(kind: &str, more: &str) -> String {
     format!(
