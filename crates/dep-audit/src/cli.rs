@@ -49,6 +49,7 @@ pub static SECTION: Section = Section {
 /// Dependencies of Rust projects: vulnerabilities, and the updates that end them.
 #[derive(Debug, Parser)]
 #[command(name = "dep-audit", version, after_help = EXIT_CODES)]
+#[command(mut_arg("output", |arg| arg.value_parser(crate::formats::parser())))]
 pub struct Cli {
     /// Flags of every program.
     #[command(flatten)]

@@ -7,7 +7,8 @@ use maint_core::cancel::Cancel;
 use maint_core::cli::{common, run_command};
 use maint_core::config::{COMMON, Settings};
 use maint_core::failure::Failure;
-use maint_core::run::Run;
+use maint_core::output::Format;
+use maint_core::run::{Run, complain};
 use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
@@ -40,6 +41,13 @@ pub fn run(cli: &Cli) -> ExitCode {
         return common::<Cli>(command, &cli.common, TOOL, &[&COMMON, &SECTION]).into();
     }
     let (task, columns) = cli.command.task();
+    if let Format::Document(form) = cli.common.output
+        && !matches!(cli.command, Command::SecurityAudit(_))
+    {
+        let failure = Failure::usage(format!("{task} is not written as {form}")).hint("security-audit is");
+        complain(TOOL, &failure);
+        return failure.exit.into();
+    }
     let run = Run::start(TOOL, task, cli.common.output, columns);
     run_command(run, async |run, subject| command(cli, run, subject).await).into()
 }
@@ -50,6 +58,7 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
     settings.flag(&SECTION, "db", cli.db.as_ref().map(|path| path.display().to_string()))?;
     let mut work = Work {
         run,
+        format: cli.common.output,
         settings,
         now: cli.now.unwrap_or_else(Timestamp::now),
         cancel: Cancel::on_signals()?,

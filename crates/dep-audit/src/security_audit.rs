@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use maint_core::failure::Failure;
+use maint_core::output::Format;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
@@ -10,6 +11,7 @@ use crate::advisory::Collection;
 use crate::audit::audit;
 use crate::cli::{SECTION, SecurityAuditArgs};
 use crate::finding::{Finding, FindingKind, Tier};
+use crate::formats;
 use crate::policy::{FailOn, status};
 use crate::report::Report;
 use crate::work::Work;
@@ -31,6 +33,9 @@ pub fn run(args: &SecurityAuditArgs, work: &mut Work<'_>) -> Result<(), Failure>
         more => format!("{} lock files", more.len() + report.unread.len()),
     };
     stamp(&report, work);
+    if let Format::Document(form) = work.format {
+        work.run.document(&formats::render(form, &report, fail_on)?);
+    }
     for finding in &report.findings {
         work.run.emit(&finding.record(status(finding, fail_on)));
     }

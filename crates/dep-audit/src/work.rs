@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use maint_core::cancel::Cancel;
 use maint_core::config::Settings;
+use maint_core::output::Format;
 use maint_core::run::Run;
 use tokio::runtime::Handle;
 
@@ -10,6 +11,8 @@ use tokio::runtime::Handle;
 pub struct Work<'a> {
     /// Where records go.
     pub run: &'a Run,
+    /// How it is written; [`Format::Document`] for the forms that only some commands have.
+    pub format: Format,
     /// The effective configuration.
     pub settings: Settings,
     /// The time to judge by.

@@ -34,6 +34,10 @@ pub enum Format {
     Prometheus,
     /// One line with perfdata, for monitoring-plugins consumers.
     Nagios,
+    /// A document of the command's own, by its form's name, which only that command's `-o` knows. Records are counted and
+    /// journalled, and only the document is written.
+    #[value(skip)]
+    Document(&'static str),
 }
 
 /// Writes the records of one run.
@@ -113,6 +117,18 @@ impl<W: Write> Writer<W> {
         self.flush()
     }
 
+    /// Writes a document, or a part of one, as it is.
+    ///
+    /// # Errors
+    /// As [`Writer::emit`].
+    pub fn document(&mut self, content: &[u8]) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let result = self.out.write_all(content);
+        self.quiet(result)
+    }
+
     fn event(&mut self, line: &str) -> io::Result<()> {
         match self.format {
             Format::Ndjson => self.write(format_args!("{line}\n")),
@@ -121,7 +137,7 @@ impl<W: Write> Writer<W> {
                 self.written += 1;
                 self.write(format_args!("{lead}{line}"))
             }
-            Format::Table | Format::Prometheus | Format::Nagios => Ok(()),
+            Format::Table | Format::Prometheus | Format::Nagios | Format::Document(_) => Ok(()),
         }
     }
 
@@ -132,7 +148,7 @@ impl<W: Write> Writer<W> {
     pub fn finish(&mut self, envelope: &Envelope) -> io::Result<()> {
         let held = std::mem::take(&mut self.held);
         let result = match self.format {
-            Format::Ndjson => Ok(()),
+            Format::Ndjson | Format::Document(_) => Ok(()),
             Format::Json => self.write(format_args!("{}", if self.written == 0 { "[]\n" } else { "\n]\n" })),
             Format::Table => {
                 let text = table::render(&held, self.columns, self.colour);

@@ -88,6 +88,15 @@ impl Run {
         self.write(record, |writer, _, line| writer.detail(line));
     }
 
+    /// Writes a document, or a part of one, of a run whose format is [`Format::Document`].
+    pub fn document(&self, content: &[u8]) {
+        let mut inner = self.lock();
+        if let Err(error) = inner.writer.document(content) {
+            inner.lost = true;
+            inner.note(format!("cannot write to stdout: {error}"));
+        }
+    }
+
     /// Puts a field into the summary, beside those that every summary has: what the run as a whole came to.
     pub fn result(&self, name: &str, value: impl serde::Serialize) {
         let value = serde_json::to_value(value).unwrap_or_default();
