@@ -40,6 +40,7 @@ mod small_disk;
 mod smtp;
 mod template;
 mod tool;
+pub mod validators;
 pub mod workload;
 
 pub use acme::{Acme2Certifier, Pebble};

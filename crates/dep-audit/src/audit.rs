@@ -1,7 +1,7 @@
 //! An audit: lock files against advisories, by how far each package is used.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use maint_core::failure::Failure;
@@ -33,6 +33,7 @@ pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, 
         findings: Vec::new(),
         notes: warning.into_iter().collect(),
         unknown_yanked: 0,
+        tiers: BTreeMap::new(),
     };
     let registry = Registry::open();
     if let Err(failure) = &registry {
@@ -122,9 +123,10 @@ fn place(lock: &Lock, findings: &mut [Finding], trust: bool, report: &mut Report
             return;
         }
     };
-    for finding in findings {
+    for finding in findings.iter_mut() {
         let (tier, members) = tiers.tell(&finding.package, &finding.version);
         finding.tier = Some(tier);
         finding.members = members;
     }
+    report.tiers.insert(lock.path.clone(), tiers);
 }

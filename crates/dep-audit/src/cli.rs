@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod export;
 mod update;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
 
 pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
+pub use export::SbomArgs;
 pub use update::{OutdatedArgs, UpdateArgs, Verify};
 
 /// The keys of `[dep-audit]` in maint.toml.
@@ -78,6 +80,8 @@ pub enum Command {
     Why(WhyArgs),
     /// What a change of the lock file brings
     Diff(DiffArgs),
+    /// All packages, who needs whom and how far they are used, as CycloneDX (`-o cyclonedx`)
+    Sbom(SbomArgs),
     /// The advisory database
     Db {
         /// What to do with it.

@@ -13,7 +13,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, database, diff, outdated, security_audit, update, why};
+use crate::{TOOL, database, diff, outdated, sbom, security_audit, update, why};
 
 const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
 const OUTDATED_COLUMNS: &[&str] = &["locked", "compatible", "latest", "libyears"];
@@ -28,8 +28,20 @@ impl Command {
             Command::Outdated(_) => ("outdated", OUTDATED_COLUMNS),
             Command::Why(_) => ("why", &[]),
             Command::Diff(_) => ("diff", MOVE_COLUMNS),
+            Command::Sbom(_) => ("sbom", &["packages"]),
             Command::Db { .. } => ("db", &[]),
             Command::Common(_) => ("", &[]),
+        }
+    }
+}
+
+impl Command {
+    /// Whether there is such a document of it.
+    fn is_written_as(&self, form: &str) -> bool {
+        match self {
+            Command::SecurityAudit(_) => true,
+            Command::Sbom(_) => form == "cyclonedx",
+            _ => false,
         }
     }
 }
@@ -42,7 +54,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     let (task, columns) = cli.command.task();
     if let Format::Document(form) = cli.common.output
-        && !matches!(cli.command, Command::SecurityAudit(_))
+        && !cli.command.is_written_as(form)
     {
         let failure = Failure::usage(format!("{task} is not written as {form}")).hint("security-audit is");
         complain(TOOL, &failure);
@@ -79,6 +91,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Outdated(args) => outdated::run(args, work),
         Command::Why(args) => why::run(args, work),
         Command::Diff(args) => diff::run(args, work),
+        Command::Sbom(args) => sbom::run(args, work),
         Command::Db { action } => database::run(action, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,21 @@ pub enum FindingKind {
     Toolchain,
     /// Nothing is known of it: it does not come from the registry.
     Unscanned,
+    /// An exception that does not hold, or that nothing needs.
+    Exception,
+}
+
+/// Who lets a finding pass, why, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excepted {
+    /// The reason.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// The last day (UTC).
+    pub until: Date,
+    /// That day is over: the finding counts again.
+    pub expired: bool,
 }
 
 /// How far what is locked is used.
@@ -70,17 +86,31 @@ pub struct Finding {
     pub patched: Vec<String>,
     /// Members of the workspace through which it comes.
     pub members: Vec<String>,
+    /// Who lets it pass; `None` where nobody does.
+    pub excepted: Option<Excepted>,
 }
 
 impl Finding {
     /// What it is about: `crate@version`.
     pub fn subject(&self) -> String {
-        format!("{}@{}", self.package, self.version)
+        if self.version.is_empty() { self.package.clone() } else { format!("{}@{}", self.package, self.version) }
+    }
+
+    /// Whether somebody lets it pass today.
+    pub fn is_excepted(&self) -> bool {
+        self.excepted.as_ref().is_some_and(|by| !by.expired)
     }
 
     /// As a record; `status` is the policy's word.
     pub fn record(&self, status: Status) -> Record {
-        let mut record = Record::new(Kind::Finding, self.subject(), status, self.title.clone());
+        let message = match &self.excepted {
+            None => self.title.clone(),
+            Some(by) if by.expired => {
+                format!("{}; the exception of {} ended with {}: {}", self.title, by.owner, by.until, by.reason)
+            }
+            Some(by) => format!("{}; let pass by {} until {}: {}", self.title, by.owner, by.until, by.reason),
+        };
+        let mut record = Record::new(Kind::Finding, self.subject(), status, message);
         if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(self) {
             for (name, value) in fields {
                 record = record.field(&name, value);

@@ -3,6 +3,7 @@
 mod cyclonedx;
 mod junit;
 mod osv;
+mod place;
 mod sarif;
 mod table;
 
@@ -10,6 +11,8 @@ use clap::ValueEnum as _;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use maint_core::failure::Failure;
 use maint_core::output::Format;
+
+pub use cyclonedx::bill_of_materials;
 
 use crate::finding::Finding;
 use crate::policy::FailOn;
@@ -68,8 +71,10 @@ fn rule(finding: &Finding) -> String {
     if finding.id.is_empty() { kind(finding) } else { finding.id.clone() }
 }
 
-/// A package's address (purl-spec, type cargo).
-fn purl(name: &str, version: &str) -> String {
-    // Names and versions have no character that must be written otherwise, but a version's `+`.
-    format!("pkg:cargo/{name}@{}", version.replace('+', "%2B"))
+/// A text without the working directory's name: documents are read elsewhere.
+fn local(text: &str) -> String {
+    match std::env::current_dir().ok().and_then(|here| here.to_str().map(|here| format!("{here}/"))) {
+        Some(here) if here.len() > 1 => text.replace(&here, ""),
+        _ => text.to_owned(),
+    }
 }

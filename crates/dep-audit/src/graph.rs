@@ -23,6 +23,7 @@ type Package = (String, String);
 #[derive(Debug)]
 pub struct Tiers {
     by_package: BTreeMap<Package, (Tier, BTreeSet<String>)>,
+    licenses: BTreeMap<Package, String>,
 }
 
 impl Tiers {
@@ -71,6 +72,7 @@ impl Tiers {
         let active = packages(&reached(&graph, StandardFeatures::Default, here)?);
         let gated = packages(&reached(&graph, StandardFeatures::All, PlatformSpec::Any)?);
         let mut by_package = BTreeMap::new();
+        let mut licenses = BTreeMap::new();
         for package in graph.packages() {
             let key = (package.name().to_owned(), package.version().to_string());
             let tier = if active.contains(&key) {
@@ -86,9 +88,17 @@ impl Tiers {
                 .filter(guppy::graph::PackageMetadata::in_workspace)
                 .map(|member| member.name().to_owned())
                 .collect();
+            if let Some(license) = package.license() {
+                licenses.insert(key.clone(), license.to_owned());
+            }
             by_package.insert(key, (tier, members));
         }
-        Ok(Tiers { by_package })
+        Ok(Tiers { by_package, licenses })
+    }
+
+    /// What the package's manifest says of its licence.
+    pub fn license(&self, name: &str, version: &str) -> Option<&str> {
+        self.licenses.get(&(name.to_owned(), version.to_owned())).map(String::as_str)
     }
 
     /// The tier of a package and the members through which it comes. What cargo does not name is in the lock file alone.

@@ -26,6 +26,7 @@ pub mod outdated;
 pub mod policy;
 pub mod registry;
 pub mod report;
+pub mod sbom;
 pub mod scan;
 pub mod security_audit;
 pub mod source;

@@ -36,6 +36,9 @@ impl FromStr for FailOn {
 
 /// The status of a finding.
 pub fn status(finding: &Finding, fail_on: FailOn) -> Status {
+    if finding.is_excepted() {
+        return Status::Ok;
+    }
     let is_used = finding.tier.is_none_or(|tier| tier == Tier::Active);
     let is_vulnerability = matches!(finding.kind, FindingKind::Vulnerability | FindingKind::Toolchain);
     let is_critical = match fail_on {
@@ -50,6 +53,7 @@ pub fn status(finding: &Finding, fail_on: FailOn) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Excepted;
 
     fn finding(kind: FindingKind, severity: Severity, tier: Option<Tier>) -> Finding {
         Finding {
@@ -66,6 +70,7 @@ mod tests {
             severity,
             patched: Vec::new(),
             members: Vec::new(),
+            excepted: None,
         }
     }
 
@@ -93,6 +98,18 @@ mod tests {
     fn what_nobody_looked_at_is_not_ok() {
         let elsewhere = finding(FindingKind::Unscanned, Severity::Unknown, None);
         assert_eq!(status(&elsewhere, FailOn::Active), Status::Warning);
+    }
+
+    #[test]
+    fn what_somebody_lets_pass_is_ok_until_the_last_day() {
+        let mut found = finding(FindingKind::Vulnerability, Severity::High, None);
+        let until = jiff::civil::date(2026, 6, 1);
+        let mut by = Excepted { reason: "x".into(), owner: "y".into(), until, expired: false };
+        found.excepted = Some(by.clone());
+        assert_eq!(status(&found, FailOn::Any), Status::Ok);
+        by.expired = true;
+        found.excepted = Some(by);
+        assert_eq!(status(&found, FailOn::Active), Status::Critical);
     }
 
     #[test]

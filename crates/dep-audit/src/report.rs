@@ -1,11 +1,13 @@
 //! What an audit found, whole: what every form of output is made of.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
 use crate::db::Stamp;
 use crate::finding::Finding;
+use crate::graph::Tiers;
 use crate::lock::Lock;
 
 /// A lock file that could not be looked at.
@@ -34,4 +36,14 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Of so many crates nobody knows here whether versions were taken back.
     pub unknown_yanked: usize,
+    /// How far packages are used, by lock file, where cargo was asked.
+    pub tiers: BTreeMap<PathBuf, Tiers>,
+}
+
+/// How many lock files, in words.
+pub fn files(report: &Report) -> String {
+    match report.locks.len() + report.unread.len() {
+        1 => "1 lock file".to_owned(),
+        more => format!("{more} lock files"),
+    }
 }

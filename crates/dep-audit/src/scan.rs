@@ -62,6 +62,7 @@ pub fn of_toolchain(part: &str, version: &Version, advisory: &Advisory) -> Findi
         severity: advisory.severity,
         patched: advisory.patched.iter().map(ToString::to_string).collect(),
         members: Vec::new(),
+        excepted: None,
     }
 }
 
@@ -80,6 +81,7 @@ fn plain(lock: &Lock, locked: &Locked, kind: FindingKind, title: &str) -> Findin
         severity: Severity::Unknown,
         patched: Vec::new(),
         members: Vec::new(),
+        excepted: None,
     }
 }
 

@@ -185,6 +185,11 @@ impl World {
 
     /// `dep-audit` with these arguments, in the workspace, as of [`NOW`].
     pub fn tool(&self, args: &[&str]) -> Command {
+        self.tool_as("ndjson", args)
+    }
+
+    /// As [`World::tool`], with another form of output.
+    pub fn tool_as(&self, form: &str, args: &[&str]) -> Command {
         let mut command = tool("dep-audit", &self.path("state")).unwrap();
         command
             .env("CARGO_HOME", self.path("home"))
@@ -193,7 +198,7 @@ impl World {
             .current_dir(self.path("app"))
             .args(["--now", NOW, "--db"])
             .arg(self.path("db"))
-            .args(["-o", "ndjson"])
+            .args(["-o", form])
             .args(args);
         command
     }

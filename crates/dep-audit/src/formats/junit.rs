@@ -1,50 +1,70 @@
 //! JUnit XML: a suite for each lock file, a case for each finding, and one for the file itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use maint_core::status::Status;
 
 use super::{kind, rule};
+use crate::finding::Finding;
 use crate::policy::{FailOn, status};
 use crate::report::Report;
 
 pub(super) fn document(report: &Report, fail_on: FailOn) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"dep-audit\">\n");
-    for lock in &report.locks {
-        let of: Vec<_> = report.findings.iter().filter(|finding| finding.lockfile == lock.path).collect();
-        let failures = of.iter().filter(|finding| status(finding, fail_on) == Status::Critical).count();
-        let name = escape(&lock.path.display().to_string());
-        let _ = writeln!(
-            text,
-            "  <testsuite name=\"{name}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\">",
-            of.len() + 1
-        );
-        let _ = writeln!(text, "    <testcase classname=\"{name}\" name=\"{} packages\"/>", lock.packages.len());
-        for finding in of {
-            let case = escape(&format!("{} {}", rule(finding), finding.subject()));
-            let message = escape(&finding.title);
-            let _ = write!(text, "    <testcase classname=\"{name}\" name=\"{case}\">");
-            let _ = match status(finding, fail_on) {
-                Status::Critical => {
-                    write!(text, "<failure type=\"{}\" message=\"{message}\"/>", escape(&kind(finding)))
-                }
-                _ => write!(text, "<system-out>{message}</system-out>"),
-            };
-            text.push_str("</testcase>\n");
-        }
-        text.push_str("  </testsuite>\n");
+    let packages: BTreeMap<&Path, usize> =
+        report.locks.iter().map(|lock| (lock.path.as_path(), lock.packages.len())).collect();
+    // What stands in no lock file (the toolchain, exceptions) has a suite of its own.
+    let others = report.findings.iter().map(|finding| finding.lockfile.as_path());
+    let paths: BTreeSet<&Path> = packages.keys().copied().chain(others).collect();
+    for path in paths {
+        let of: Vec<_> = report.findings.iter().filter(|finding| finding.lockfile == path).collect();
+        suite(&mut text, path, packages.get(path).copied(), &of, fail_on);
     }
     for unread in &report.unread {
-        let name = escape(&unread.path.display().to_string());
+        let name = named(&unread.path);
         let _ = writeln!(
             text,
-            "  <testsuite name=\"{name}\" tests=\"1\" failures=\"0\" errors=\"1\">\n    <testcase classname=\"{name}\" \
-             name=\"{name}\"><error message=\"{}\"/></testcase>\n  </testsuite>",
+            "  <testsuite name=\"{name}\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\">\n    <testcase \
+             classname=\"{name}\" name=\"{name}\"><error message=\"{}\"/></testcase>\n  </testsuite>",
             escape(&unread.why)
         );
     }
     text.push_str("</testsuites>\n");
     text
+}
+
+/// What is critical failed; what is a warning, or was let pass, is skipped, with the reason: a build server shows both.
+fn suite(text: &mut String, path: &Path, packages: Option<usize>, findings: &[&Finding], fail_on: FailOn) {
+    let name = named(path);
+    let failures = findings.iter().filter(|finding| status(finding, fail_on) == Status::Critical).count();
+    let (tests, skipped) = (findings.len() + usize::from(packages.is_some()), findings.len() - failures);
+    let _ = writeln!(
+        text,
+        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\">"
+    );
+    if let Some(packages) = packages {
+        let _ = writeln!(text, "    <testcase classname=\"{name}\" name=\"{packages} packages\"/>");
+    }
+    for finding in findings {
+        let case = escape(&format!("{} {}", rule(finding), finding.subject()));
+        let kind = escape(&kind(finding));
+        let inner = match (status(finding, fail_on), &finding.excepted) {
+            (Status::Critical, _) => format!("<failure type=\"{kind}\" message=\"{}\"/>", escape(&finding.title)),
+            (_, Some(by)) if !by.expired => {
+                let why = format!("{}; let pass by {} until {}: {}", finding.title, by.owner, by.until, by.reason);
+                format!("<skipped message=\"{}\"/>", escape(&why))
+            }
+            _ => format!("<skipped message=\"{kind}: {}\"/>", escape(&finding.title)),
+        };
+        let _ = writeln!(text, "    <testcase classname=\"{name}\" name=\"{case}\">{inner}</testcase>");
+    }
+    text.push_str("  </testsuite>\n");
+}
+
+fn named(path: &Path) -> String {
+    if path.as_os_str().is_empty() { "toolchain".to_owned() } else { escape(&path.display().to_string()) }
 }
 
 /// XML 1.0, 2.2 and 2.4: what may not stand there is left out.

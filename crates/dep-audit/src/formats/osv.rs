@@ -13,7 +13,7 @@ const ECOSYSTEM: &str = concat!("crates", ".io");
 
 pub(super) fn document(report: &Report) -> Value {
     let mut sources: BTreeMap<&Path, BTreeMap<(&str, &str), Vec<&Finding>>> = BTreeMap::new();
-    for finding in report.findings.iter().filter(|finding| !finding.id.is_empty()) {
+    for finding in report.findings.iter().filter(|finding| !finding.id.is_empty() && finding.line > 0) {
         let packages = sources.entry(finding.lockfile.as_path()).or_default();
         packages.entry((&finding.package, &finding.version)).or_default().push(finding);
     }
@@ -22,7 +22,7 @@ pub(super) fn document(report: &Report) -> Value {
         .map(|(path, packages)| {
             let packages: Vec<Value> =
                 packages.into_iter().map(|(package, findings)| one(package, &findings)).collect();
-            json!({"source": {"path": path, "type": "lockfile"}, "packages": packages})
+            json!({"source": {"path": path.display().to_string(), "type": "lockfile"}, "packages": packages})
         })
         .collect();
     json!({"results": results})
@@ -38,7 +38,7 @@ fn one((name, version): (&str, &str), findings: &[&Finding]) -> Value {
                 "summary": finding.title,
                 "affected": [{"package": {"name": name, "ecosystem": ECOSYSTEM}}],
                 "database_specific": {"kind": finding.kind, "severity": finding.severity, "tier": finding.tier,
-                    "patched": finding.patched},
+                    "patched": finding.patched, "excepted": finding.excepted},
             })
         })
         .collect();

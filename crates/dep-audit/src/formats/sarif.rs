@@ -1,15 +1,15 @@
 //! SARIF 2.1.0 (OASIS): what code scanning reads.
 //!
-//! Results stand at the line of the package in the lock file, by a path that is relative to where the run was started, as
-//! code scanning maps it onto a checkout; an absolute path would be somebody's machine.
+//! Results stand at the line of the package in the lock file. What somebody lets pass stands there as suppressed, with the
+//! reason: whoever reads the document decides whether to show it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use maint_core::status::Status;
 use serde_json::{Value, json};
 
-use super::{kind, rule};
+use super::place::Place;
+use super::{kind, local, rule};
 use crate::advisory::Severity;
 use crate::finding::{Finding, FindingKind};
 use crate::policy::{FailOn, status};
@@ -27,14 +27,13 @@ pub(super) fn document(report: &Report, fail_on: FailOn) -> Value {
     let results: Vec<Value> = report
         .findings
         .iter()
-        .filter(|finding| finding.kind != FindingKind::Unscanned)
         .map(|finding| result(finding, index.get(&rule(finding)).copied().unwrap_or(0), fail_on))
         .collect();
     let troubles: Vec<Value> = report
         .unread
         .iter()
-        .map(|unread| json!({"level": "error", "message": {"text": unread.why}}))
-        .chain(report.notes.iter().map(|note| json!({"level": "warning", "message": {"text": note}})))
+        .map(|unread| json!({"level": "error", "message": {"text": local(&unread.why)}}))
+        .chain(report.notes.iter().map(|note| json!({"level": "warning", "message": {"text": local(note)}})))
         .collect();
     json!({
         "$schema": SCHEMA,
@@ -53,7 +52,16 @@ pub(super) fn document(report: &Report, fail_on: FailOn) -> Value {
             }],
             "columnKind": "unicodeCodePoints",
             "results": results,
-            "properties": {"database": report.stamp, "databaseAgeSeconds": report.age.as_secs()},
+            "properties": {
+                "database": {
+                    "form": report.stamp.form,
+                    "commit": report.stamp.commit,
+                    "sha256": report.stamp.sha256,
+                    "advisories": report.stamp.advisories,
+                    "newest": report.stamp.newest,
+                    "ageSeconds": report.age.as_secs(),
+                },
+            },
         }],
     })
 }
@@ -72,12 +80,14 @@ fn described(id: &str, finding: &Finding) -> Value {
     if let (Some(score), Some(properties)) = (score, properties.as_object_mut()) {
         properties.insert("security-severity".to_owned(), score.into());
     }
-    let name: String = kind(finding).split('-').map(capital).collect();
+    let title = title(finding);
+    // Not the id in other letters.
+    let name = kind(finding).split('-').map(capital).collect::<String>() + "Dependency";
     let mut rule = json!({
         "id": id,
         "name": name,
-        "shortDescription": {"text": sentence(&finding.title)},
-        "fullDescription": {"text": sentence(&finding.title)},
+        "shortDescription": {"text": sentence(title)},
+        "fullDescription": {"text": sentence(title)},
         "help": {"text": help(finding)},
         "defaultConfiguration": {"level": "warning"},
         "properties": properties,
@@ -93,6 +103,16 @@ fn described(id: &str, finding: &Finding) -> Value {
     rule
 }
 
+/// What the rule is about: an advisory's title, or what all findings of a kind have in common.
+fn title(finding: &Finding) -> &str {
+    match finding.kind {
+        FindingKind::Yanked => "A version that was taken back",
+        FindingKind::Unscanned => "A package of which no advisory speaks",
+        FindingKind::Exception => "An exception that does not hold, or that nothing needs",
+        _ => &finding.title,
+    }
+}
+
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
@@ -100,6 +120,8 @@ fn capital(word: &str) -> String {
 
 fn help(finding: &Finding) -> String {
     match (finding.kind, finding.patched.as_slice()) {
+        (FindingKind::Unscanned, _) => "Nobody writes advisories about it: somebody has to look after it.".to_owned(),
+        (FindingKind::Exception, _) => "`dep-audit except` renews, revokes and prunes exceptions.".to_owned(),
         (FindingKind::Yanked, _) => "Another version takes its place: `dep-audit update` says which.".to_owned(),
         (_, []) => "No version is patched: look for another crate, or for a way not to build it.".to_owned(),
         (_, patched) => format!("Patched in {}: `dep-audit update` plans the move.", patched.join(" or ")),
@@ -112,58 +134,37 @@ fn result(finding: &Finding, index: usize, fail_on: FailOn) -> Value {
         Status::Warning => "warning",
         _ => "note",
     };
-    let place = relative(&finding.lockfile);
-    let mut location = json!({
-        "physicalLocation": {
-            "artifactLocation": {"uri": place, "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": finding.line.max(1)},
-        },
-    });
-    if finding.line == 0
-        && let Some(location) = location.as_object_mut()
-    {
-        location.remove("physicalLocation");
-        location.insert("message".to_owned(), json!({"text": "the toolchain"}));
-    }
+    let place = Place::of(&finding.lockfile);
+    let region = json!({"startLine": finding.line.max(1)});
+    let location = match &place {
+        _ if finding.line == 0 => json!({"message": {"text": "the toolchain"}}),
+        Place::Below(uri) => {
+            json!({"physicalLocation": {"artifactLocation": {"uri": uri, "uriBaseId": "%SRCROOT%"}, "region": region}})
+        }
+        Place::Elsewhere(uri) => json!({"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}),
+        Place::Nowhere => json!({"message": {"text": format!("line {} of standard input", finding.line)}}),
+    };
+    let suppressions = match &finding.excepted {
+        Some(by) if !by.expired => {
+            let justification = format!("{} ({}, until {})", by.reason, by.owner, by.until);
+            json!([{"kind": "external", "status": "accepted", "justification": justification}])
+        }
+        // All results of a run have the property, or none has.
+        _ => json!([]),
+    };
     json!({
         "ruleId": rule(finding),
         "ruleIndex": index,
         "level": level,
-        "message": {"text": format!("{} {}: {}.", finding.package, finding.version, finding.title.trim_end_matches('.'))},
+        "message": {"text": format!("{}: {}.", finding.subject(), finding.title.trim_end_matches('.'))},
         "locations": [location],
+        "suppressions": suppressions,
         "partialFingerprints": {
             // What makes it the same finding again, wherever the package moves in the file.
-            "advisoryPackageVersion/v1": format!("{}:{}:{}", rule(finding), finding.package, finding.version),
+            "advisoryPackageLockfile/v1": format!("{}:{}:{}", rule(finding), finding.subject(), place.key()),
         },
         "properties": {
             "tier": finding.tier, "severity": finding.severity, "patched": finding.patched, "members": finding.members,
         },
     })
-}
-
-/// A path as a URI reference that is relative to the working directory, or by its last part where it lies elsewhere.
-fn relative(path: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let inner = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
-    let parts: Vec<String> = inner
-        .components()
-        .filter_map(|part| match part {
-            std::path::Component::Normal(part) => Some(escape(&part.to_string_lossy())),
-            _ => None,
-        })
-        .collect();
-    if parts.is_empty() { "Cargo.lock".to_owned() } else { parts.join("/") }
-}
-
-/// RFC 3986, 2.1.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&["%", &format!("{byte:02X}")].concat());
-        }
-    }
-    escaped
 }
