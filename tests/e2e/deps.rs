@@ -1,6 +1,7 @@
 //! dep-audit, end to end: real lock files, small advisories written for them, and real workspaces.
 
 mod audit;
+mod except;
 mod forms;
 mod outdated;
 mod update;

@@ -25,8 +25,10 @@ use crate::work::Work;
 /// The database cannot be used, or there is nothing to look at.
 pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, Failure> {
     let Source { database, age, warning } = source::open(work)?;
+    let stamp = database.stamp.clone();
     let mut report = Report {
-        stamp: database.stamp.clone(),
+        database,
+        stamp,
         age,
         locks: Vec::new(),
         unread: Vec::new(),
@@ -51,7 +53,7 @@ pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, 
                 report.unread.push(Unread { path: lock.path, why: "there is no package in it".to_owned() });
             }
             Ok(lock) => {
-                let mut findings = scan(&lock, &database, &|name, version| releases.is_yanked(name, version));
+                let mut findings = scan(&lock, &report.database, &|name, version| releases.is_yanked(name, version));
                 let is_own = lock.path.canonicalize().ok().is_some_and(|path| Some(path) == own);
                 if trust || is_own {
                     place(&lock, &mut findings, trust, &mut report);

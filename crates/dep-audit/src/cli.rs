@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod except;
 mod export;
 mod update;
 
@@ -13,6 +14,7 @@ use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
 
 pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
+pub use except::{AddArgs, ExceptAction, ImportArgs};
 pub use export::SbomArgs;
 pub use update::{OutdatedArgs, UpdateArgs, Verify};
 
@@ -38,6 +40,14 @@ pub static SECTION: Section = Section {
             checked::<HumanDuration>,
             "an update takes no younger release, unless it ends a finding",
         ),
+        key(
+            "exceptions",
+            "",
+            &[],
+            checked::<PathBuf>,
+            "the file of exceptions; dep-audit.toml here or above by default",
+        ),
+        key("max_exception", "365d", &[], checked::<HumanDuration>, "no exception holds longer from now on"),
         key(
             "sla",
             "24h",
@@ -80,6 +90,12 @@ pub enum Command {
     Why(WhyArgs),
     /// What a change of the lock file brings
     Diff(DiffArgs),
+    /// Findings that somebody lets pass: why, and until when
+    Except {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: ExceptAction,
+    },
     /// All packages, who needs whom and how far they are used, as CycloneDX (`-o cyclonedx`)
     Sbom(SbomArgs),
     /// The advisory database

@@ -4,7 +4,7 @@
 //! - [`lock`] is a lock file, [`inputs`] which ones are meant, [`advisory`] what is known to be bad, [`db`] where that is
 //!   kept, [`source`] which of it a run judges by.
 //! - [`scan`](mod@scan) holds one against the other, [`graph`] tells how far a package is used, [`finding`] is what follows
-//!   from both, [`policy`] what it means for the run; [`audit`](mod@audit) makes a [`report`] of them, and
+//!   from both, [`exceptions`] which of it somebody lets pass, [`policy`] what it means for the run; [`audit`](mod@audit) makes a [`report`] of them, and
 //!   [`formats`] writes it down for other programs.
 //! - [`registry`] is what cargo's cache of the index knows of releases.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
@@ -17,6 +17,8 @@ pub mod database;
 pub mod db;
 
 pub mod diff;
+pub mod except;
+pub mod exceptions;
 pub mod finding;
 pub mod formats;
 pub mod graph;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
-use crate::db::Stamp;
+use crate::db::{Database, Stamp};
 use crate::finding::Finding;
 use crate::graph::Tiers;
 use crate::lock::Lock;
@@ -22,6 +22,8 @@ pub struct Unread {
 /// What an audit found.
 #[derive(Debug)]
 pub struct Report {
+    /// The advisories.
+    pub database: Database,
     /// What it was judged by.
     pub stamp: Stamp,
     /// How long ago its newest advisory was made public.
@@ -42,7 +44,9 @@ pub struct Report {
 
 /// How many lock files, in words.
 pub fn files(report: &Report) -> String {
-    match report.locks.len() + report.unread.len() {
+    let unread: std::collections::BTreeSet<&PathBuf> = report.unread.iter().map(|unread| &unread.path).collect();
+    let unread = unread.into_iter().filter(|path| path.extension().is_none_or(|ending| ending != "toml")).count();
+    match report.locks.len() + unread {
         1 => "1 lock file".to_owned(),
         more => format!("{more} lock files"),
     }

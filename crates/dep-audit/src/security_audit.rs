@@ -10,10 +10,11 @@ use maint_core::status::Status;
 use crate::advisory::Collection;
 use crate::audit::audit;
 use crate::cli::{SECTION, SecurityAuditArgs};
+use crate::exceptions::{Exceptions, Rules};
 use crate::finding::{Finding, FindingKind, Tier};
 use crate::formats;
 use crate::policy::{FailOn, status};
-use crate::report::Report;
+use crate::report::{Report, files};
 use crate::work::Work;
 
 /// Looks at every lock file, and tells of each what was found, what was only locked, and what could not be looked at.
@@ -26,11 +27,15 @@ pub fn run(args: &SecurityAuditArgs, work: &mut Work<'_>) -> Result<(), Failure>
     let fail_on: FailOn = fail_on.parse().map_err(Failure::usage)?;
     let mut report = audit(&args.input, args.trust, work)?;
     if args.toolchain {
-        toolchain(&mut report, work)?;
+        toolchain(&mut report)?;
+    }
+    if let Some(exceptions) = Exceptions::find(work)? {
+        exceptions.apply(&mut report, Rules::of(work)?);
+        work.run.result("exceptions", exceptions.path.display().to_string());
     }
     work.subject = match report.locks.as_slice() {
         [one] if report.unread.is_empty() => one.path.display().to_string(),
-        more => format!("{} lock files", more.len() + report.unread.len()),
+        _ => files(&report),
     };
     stamp(&report, work);
     if let Format::Document(form) = work.format {
@@ -54,25 +59,27 @@ pub fn run(args: &SecurityAuditArgs, work: &mut Work<'_>) -> Result<(), Failure>
 }
 
 /// Adds what is known of the compiler and cargo that are used here.
-fn toolchain(report: &mut Report, work: &Work<'_>) -> Result<(), Failure> {
+fn toolchain(report: &mut Report) -> Result<(), Failure> {
     let said = std::process::Command::new("rustc").arg("--version").output();
     let said = said.map_err(|error| Failure::usage(format!("cannot run rustc: {error}")))?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     let version = text.split_whitespace().nth(1).and_then(|version| semver::Version::parse(version).ok());
     let version =
         version.ok_or_else(|| Failure::usage(format!("rustc does not tell its version: {:?}", text.trim())))?;
-    let database = crate::source::open(work)?.database;
+    let database = &report.database;
     let parts: std::collections::BTreeSet<&str> = database
         .advisories()
         .iter()
         .filter(|advisory| advisory.collection == Collection::Rust)
         .map(|advisory| advisory.package.as_str())
         .collect();
+    let mut found = Vec::new();
     for part in parts {
         for advisory in database.of_toolchain(part, &version) {
-            report.findings.push(crate::scan::of_toolchain(part, &version, advisory));
+            found.push(crate::scan::of_toolchain(part, &version, advisory));
         }
     }
+    report.findings.append(&mut found);
     Ok(())
 }
 
@@ -81,6 +88,7 @@ fn stamp(report: &Report, work: &Work<'_>) {
     work.run.result("database", &report.stamp);
     work.run.result("database_age_seconds", report.age.as_secs());
     work.run.result("yanked_unknown", report.unknown_yanked);
+    work.run.result("excepted", report.findings.iter().filter(|finding| finding.is_excepted()).count());
 }
 
 /// The counts of one lock file: together they are all that the advisories say of it.
@@ -115,6 +123,10 @@ fn summed(lock: &crate::lock::Lock, findings: &[&Finding]) -> Record {
             message.push_str(&format!("; {} {what}", of(kind)));
         }
     }
+    let excepted = findings.iter().filter(|finding| finding.is_excepted()).count();
+    if excepted > 0 {
+        message.push_str(&format!("; {excepted} let pass by somebody"));
+    }
     // The findings have a status each; this only adds them up.
     Record::new(Kind::Metric, lock.path.display().to_string(), Status::Ok, message)
         .field("packages", lock.packages.len())
@@ -129,4 +141,5 @@ fn summed(lock: &crate::lock::Lock, findings: &[&Finding]) -> Record {
         .field("notices", of(FindingKind::Notice))
         .field("yanked", of(FindingKind::Yanked))
         .field("unscanned", of(FindingKind::Unscanned))
+        .field("excepted", excepted)
 }

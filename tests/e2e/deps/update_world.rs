@@ -190,13 +190,18 @@ impl World {
 
     /// As [`World::tool`], with another form of output.
     pub fn tool_as(&self, form: &str, args: &[&str]) -> Command {
+        self.tool_at(NOW, form, args)
+    }
+
+    /// As [`World::tool_as`], on another day.
+    pub fn tool_at(&self, now: &str, form: &str, args: &[&str]) -> Command {
         let mut command = tool("dep-audit", &self.path("state")).unwrap();
         command
             .env("CARGO_HOME", self.path("home"))
             .env_remove("CARGO")
             .env_remove("RUSTFLAGS")
             .current_dir(self.path("app"))
-            .args(["--now", NOW, "--db"])
+            .args(["--now", now, "--db"])
             .arg(self.path("db"))
             .args(["-o", form])
             .args(args);
