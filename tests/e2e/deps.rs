@@ -1,5 +1,6 @@
 //! dep-audit, end to end: real lock files, small advisories written for them, and real workspaces.
 
+mod alert;
 mod audit;
 mod except;
 mod forms;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alert;
 mod audit;
 mod except;
 mod export;
@@ -13,6 +14,7 @@ use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
 use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
 
+pub use alert::{AlertAckArgs, AlertAction, AlertRunArgs};
 pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
 pub use except::{AddArgs, ExceptAction, ImportArgs};
 pub use export::SbomArgs;
@@ -32,7 +34,13 @@ pub static SECTION: Section = Section {
         ),
         key("max_db_age", "7d", &[], checked::<HumanDuration>, "warn when the advisories are older"),
         key("fail_db_age", "30d", &[], checked::<HumanDuration>, "advisories that are older tell nothing"),
-        key("fail_on", "active", &[], checked::<String>, "what is critical: active, any, low, medium, high, critical"),
+        key(
+            "fail_on",
+            "active",
+            &[],
+            checked::<String>,
+            "what is critical: active, any, new, low, medium, high, critical",
+        ),
         key(
             "cooldown",
             "7d",
@@ -95,6 +103,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         action: ExceptAction,
+    },
+    /// What is new, what has changed and what is gone since the last time, once each
+    Alert {
+        /// What to do.
+        #[command(subcommand)]
+        action: AlertAction,
     },
     /// All packages, who needs whom and how far they are used, as CycloneDX (`-o cyclonedx`)
     Sbom(SbomArgs),

@@ -13,11 +13,12 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, database, diff, except, outdated, sbom, security_audit, update, why};
+use crate::{TOOL, alert, database, diff, except, outdated, sbom, security_audit, update, why};
 
 const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
 const OUTDATED_COLUMNS: &[&str] = &["locked", "compatible", "latest", "libyears"];
 const EXCEPTION_COLUMNS: &[&str] = &["kind", "standing", "until", "owner"];
+const ALERT_COLUMNS: &[&str] = &["event", "id", "tier", "severity"];
 const MOVE_COLUMNS: &[&str] = &["from", "to"];
 
 impl Command {
@@ -30,6 +31,7 @@ impl Command {
             Command::Why(_) => ("why", &[]),
             Command::Diff(_) => ("diff", MOVE_COLUMNS),
             Command::Except { .. } => ("except", EXCEPTION_COLUMNS),
+            Command::Alert { .. } => ("alert", ALERT_COLUMNS),
             Command::Sbom(_) => ("sbom", &["packages"]),
             Command::Db { .. } => ("db", &[]),
             Command::Common(_) => ("", &[]),
@@ -94,6 +96,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Why(args) => why::run(args, work),
         Command::Diff(args) => diff::run(args, work),
         Command::Except { action } => except::run(action, work),
+        Command::Alert { action } => alert::run(action, work),
         Command::Sbom(args) => sbom::run(args, work),
         Command::Db { action } => database::run(action, work),
         // Never comes here: see `run`.

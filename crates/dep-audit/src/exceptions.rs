@@ -414,6 +414,7 @@ impl Exceptions {
             patched: Vec::new(),
             members: Vec::new(),
             excepted: None,
+            known: false,
         }
     }
 }

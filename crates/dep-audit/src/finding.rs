@@ -88,6 +88,9 @@ pub struct Finding {
     pub members: Vec<String>,
     /// Who lets it pass; `None` where nobody does.
     pub excepted: Option<Excepted>,
+    /// It stands in the baseline that the run was given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub known: bool,
 }
 
 impl Finding {

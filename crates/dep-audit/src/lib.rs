@@ -10,7 +10,9 @@
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod advisory;
+pub mod alert;
 pub mod audit;
+pub mod baseline;
 pub mod cli;
 pub mod commands;
 pub mod database;

@@ -14,6 +14,8 @@ pub enum FailOn {
     Active,
     /// Every finding.
     Any,
+    /// Every finding that does not stand in the baseline.
+    New,
     /// Vulnerabilities of that severity and above, however far they are used.
     Severity(Severity),
 }
@@ -25,11 +27,12 @@ impl FromStr for FailOn {
         Ok(match text {
             "active" => FailOn::Active,
             "any" => FailOn::Any,
+            "new" => FailOn::New,
             "low" => FailOn::Severity(Severity::Low),
             "medium" => FailOn::Severity(Severity::Medium),
             "high" => FailOn::Severity(Severity::High),
             "critical" => FailOn::Severity(Severity::Critical),
-            _ => return Err(format!("`{text}` is none of active, any, low, medium, high, critical")),
+            _ => return Err(format!("`{text}` is none of active, any, new, low, medium, high, critical")),
         })
     }
 }
@@ -43,6 +46,7 @@ pub fn status(finding: &Finding, fail_on: FailOn) -> Status {
     let is_vulnerability = matches!(finding.kind, FindingKind::Vulnerability | FindingKind::Toolchain);
     let is_critical = match fail_on {
         FailOn::Any => true,
+        FailOn::New => !finding.known,
         FailOn::Active => is_vulnerability && is_used,
         // One without a score is as bad as any: nobody has said that it is not.
         FailOn::Severity(least) => is_vulnerability && finding.severity >= least,
@@ -71,6 +75,7 @@ mod tests {
             patched: Vec::new(),
             members: Vec::new(),
             excepted: None,
+            known: false,
         }
     }
 

@@ -63,6 +63,7 @@ pub fn of_toolchain(part: &str, version: &Version, advisory: &Advisory) -> Findi
         patched: advisory.patched.iter().map(ToString::to_string).collect(),
         members: Vec::new(),
         excepted: None,
+        known: false,
     }
 }
 
@@ -82,6 +83,7 @@ fn plain(lock: &Lock, locked: &Locked, kind: FindingKind, title: &str) -> Findin
         patched: Vec::new(),
         members: Vec::new(),
         excepted: None,
+        known: false,
     }
 }
 

@@ -9,6 +9,7 @@ use maint_core::status::Status;
 
 use crate::advisory::Collection;
 use crate::audit::audit;
+use crate::baseline::Baseline;
 use crate::cli::{SECTION, SecurityAuditArgs};
 use crate::exceptions::{Exceptions, Rules};
 use crate::finding::{Finding, FindingKind, Tier};
@@ -32,6 +33,15 @@ pub fn run(args: &SecurityAuditArgs, work: &mut Work<'_>) -> Result<(), Failure>
     if let Some(exceptions) = Exceptions::find(work)? {
         exceptions.apply(&mut report, Rules::of(work)?);
         work.run.result("exceptions", exceptions.path.display().to_string());
+    }
+    match &args.baseline {
+        Some(path) => Baseline::load(path)?.mark(&mut report),
+        None if fail_on == FailOn::New => {
+            return Err(Failure::usage("nothing is new beside nothing").hint(
+                "name an earlier run's output with --baseline FILE (`dep-audit security-audit -o ndjson >FILE`)",
+            ));
+        }
+        None => {}
     }
     work.subject = match report.locks.as_slice() {
         [one] if report.unread.is_empty() => one.path.display().to_string(),

@@ -22,9 +22,12 @@ pub struct SecurityAuditArgs {
     /// What to look at.
     #[command(flatten)]
     pub input: InputArgs,
-    /// What is critical: active, any, low, medium, high, critical
+    /// What is critical: active, any, new, low, medium, high, critical
     #[arg(long, value_name = "WHAT")]
     pub fail_on: Option<String>,
+    /// The output of an earlier run (`-o ndjson`): for `--fail-on new`, only what it does not have is critical
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
     /// Ask cargo of every lock file's workspace how far packages are used, not only of the one that you are in; cargo obeys
     /// the configuration that it finds there
     #[arg(long)]
