@@ -1,0 +1,119 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::builder::TypedValueParser as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
+use maint_core::config::Section;
+use maint_core::failure::Failure;
+use maint_core::threshold::Threshold;
+use maint_core::units::HumanDuration;
+
+/// The keys of `[bench-runner]` in maint.toml.
+pub static SECTION: Section = Section { name: "bench-runner", tables: &[], keys: &[] };
+
+/// Load, benchmarks, capacity and baselines that cannot lie.
+#[derive(Debug, Parser)]
+#[command(name = "bench-runner", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Flags of every program.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One URL under load, with response times from the planned start
+    Api(Box<ApiArgs>),
+    /// What every program has
+    #[command(flatten)]
+    Common(CommonCommand),
+}
+
+/// How starts are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ArrivalArg {
+    /// At equal distances
+    Uniform,
+    /// At random, as from many independent callers
+    Poisson,
+}
+
+/// Of `api`.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// http:// or https://
+    pub url: String,
+    /// Requests a second, however slow the answers are; without it each connection sends when it has its answer
+    #[arg(short, long, value_name = "PER SECOND", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// How many connections
+    #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
+    pub connections: usize,
+    /// How many threads; more than processors is of no use
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
+    pub threads: usize,
+    /// How long requests are started
+    #[arg(short, long, default_value = "10s")]
+    pub duration: HumanDuration,
+    /// How long answers are awaited after that; what has none then counts as unfinished
+    #[arg(long, default_value = "30s")]
+    pub drain: HumanDuration,
+    /// When an answer is given up, counted from the planned start
+    #[arg(long, default_value = "30s")]
+    pub timeout: HumanDuration,
+    /// How starts are spread
+    #[arg(long, value_enum, default_value_t = ArrivalArg::Uniform)]
+    pub arrival: ArrivalArg,
+    /// Of random starts: the same seed gives the same ones
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// What must hold, as 'p(95)<200ms', 'error_rate<5%', 'rate>=900'; may be repeated
+    #[arg(long, value_name = "LIMIT", default_values = ["p(95)<200ms", "error_rate<5%"])]
+    pub threshold: Vec<Threshold>,
+    /// The method
+    #[arg(short, long, default_value = "GET")]
+    pub method: String,
+    /// A header, NAME: VALUE; may be repeated
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// The body; @FILE reads it from a file
+    #[arg(short, long)]
+    pub body: Option<String>,
+    /// A connection for each request
+    #[arg(long)]
+    pub no_keepalive: bool,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
+
+impl ApiArgs {
+    /// The body's bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn body(&self) -> Result<Vec<u8>, Failure> {
+        match self.body.as_deref() {
+            None => Ok(Vec::new()),
+            Some(text) => match text.strip_prefix('@') {
+                None => Ok(text.as_bytes().to_vec()),
+                Some(path) => std::fs::read(PathBuf::from(path))
+                    .map_err(|error| Failure::usage(format!("cannot read the body {path}: {error}"))),
+            },
+        }
+    }
+}
+
+/// A rate that time can be divided by.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of requests a second, from 0.001 to 10000000".to_owned()),
+    }
+}

@@ -1,0 +1,564 @@
+//! One thread of the engine: its connections, its slots, its counts.
+//!
+//! The loop waits in `epoll_pwait2` until the next slot, deadline or answer, whichever is first. A slot that has come takes
+//! an idle connection or waits in a queue for one; its time runs from its planned start either way. Sockets are
+//! edge-triggered and ready for both directions from the start, so that a request costs one write, one wait and one read.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+
+use super::http1::{Answer, Reader};
+use super::stream::{Broken, Stream};
+use crate::schedule::Slots;
+use crate::tally::{Fault, Tally};
+use crate::target::Target;
+
+/// How long a connection rests after a failure when nothing else holds requests back.
+const REST: u64 = 10_000_000;
+/// The longest wait, so that an interruption is noticed.
+const LONGEST_WAIT: u64 = 100_000_000;
+/// What is read at once.
+const BUFFER: usize = 64 * 1024;
+/// How many events are taken at once.
+const EVENTS: usize = 256;
+
+/// What a thread is to do. Times are in nanoseconds since the run's beginning.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Whom to ask.
+    pub target: &'a Target,
+    /// How many connections to hold.
+    pub connections: usize,
+    /// When to ask; `None`: on each connection as soon as it is free (a closed model).
+    pub slots: Option<Slots>,
+    /// When asking ends.
+    pub until: u64,
+    /// How long answers are awaited after that.
+    pub drain: u64,
+    /// When an answer is given up, counted from its planned start.
+    pub timeout: u64,
+    /// Use connections for more than one request.
+    pub keep_alive: bool,
+    /// Set when the run is to end early.
+    pub stop: &'a AtomicBool,
+}
+
+/// What the threads of a run have in common: where they meet before it begins.
+#[derive(Debug)]
+pub struct Meeting {
+    barrier: Barrier,
+    start: OnceLock<Instant>,
+    open: AtomicUsize,
+}
+
+impl Meeting {
+    /// For that many threads.
+    pub fn new(threads: usize) -> Self {
+        Meeting { barrier: Barrier::new(threads), start: OnceLock::new(), open: AtomicUsize::new(0) }
+    }
+
+    /// When the run began, after it has.
+    pub fn start(&self) -> Option<Instant> {
+        self.start.get().copied()
+    }
+
+    /// How many connections there were when it began.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+/// What a thread did.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What became of its requests.
+    pub tally: Tally,
+    /// The processor time that it took while the run lasted.
+    pub cpu: Duration,
+    /// How long it lasted.
+    pub elapsed: Duration,
+    /// The first thing that went wrong, for people.
+    pub trouble: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is no socket; the next request opens one.
+    Closed,
+    /// Connecting, or in the handshake.
+    Opening,
+    /// Open and free.
+    Idle,
+    /// A request is under way.
+    Busy,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    planned: u64,
+    sent: u64,
+    written: usize,
+    number: u64,
+    /// It was sent before, on a connection that the server had just closed.
+    again: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    state: State,
+    stream: Option<Stream>,
+    reader: Reader,
+    request: Option<Request>,
+    /// Events of a socket that was closed since are told by it.
+    generation: u32,
+    /// An answer has come on this socket.
+    used: bool,
+}
+
+struct Worker<'a> {
+    plan: Plan<'a>,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    /// Connections that can take a request, those that must be opened first included; the longest idle in front.
+    idle: VecDeque<usize>,
+    /// Planned starts that have come and wait for a connection.
+    queue: VecDeque<u64>,
+    /// When requests under way are given up, in order; old ones are told by the number.
+    deadlines: VecDeque<(u64, usize, u64)>,
+    /// When connections that failed are tried again.
+    resting: VecDeque<(u64, usize)>,
+    next_slot: Option<u64>,
+    number: u64,
+    under_way: u64,
+    counted_until: u64,
+    start: Instant,
+    buffer: Vec<u8>,
+    tally: Tally,
+    trouble: Option<String>,
+    running: bool,
+}
+
+/// Runs one thread to its end.
+///
+/// # Errors
+/// This machine gives no epoll instance.
+pub fn work(plan: Plan<'_>, meeting: &Meeting) -> Result<Done, std::io::Error> {
+    // Without it the kernel may wake us 50 microseconds late, to save energy.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    let created = epoll::create(CreateFlags::CLOEXEC);
+    let mut worker = created.map(|epoll| Worker::new(plan, epoll));
+    if let Ok(worker) = &mut worker {
+        worker.prepare();
+        meeting.open.fetch_add(worker.count(State::Idle), Ordering::AcqRel);
+    }
+    // Whatever happened, the others wait for us.
+    meeting.barrier.wait();
+    let mut worker = worker?;
+    worker.start = *meeting.start.get_or_init(Instant::now);
+    let cpu = cpu_time();
+    if meeting.open() > 0 {
+        worker.run();
+    }
+    let elapsed = worker.start.elapsed();
+    let cpu = cpu_time().saturating_sub(cpu);
+    Ok(Done { tally: worker.tally, cpu, elapsed, trouble: worker.trouble })
+}
+
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+impl<'a> Worker<'a> {
+    fn new(plan: Plan<'a>, epoll: OwnedFd) -> Self {
+        let connections = (0..plan.connections.max(1))
+            .map(|_| Connection {
+                state: State::Closed,
+                stream: None,
+                reader: Reader::new(plan.target.asked),
+                request: None,
+                generation: 0,
+                used: false,
+            })
+            .collect();
+        Worker {
+            plan,
+            epoll,
+            connections,
+            idle: VecDeque::new(),
+            queue: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            resting: VecDeque::new(),
+            next_slot: None,
+            number: 0,
+            under_way: 0,
+            counted_until: 0,
+            start: Instant::now(),
+            buffer: vec![0; BUFFER],
+            tally: Tally::default(),
+            trouble: None,
+            running: false,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn count(&self, state: State) -> usize {
+        self.connections.iter().filter(|connection| connection.state == state).count()
+    }
+
+    /// Opens every connection before the run begins, as far as it goes within the time-out.
+    fn prepare(&mut self) {
+        for index in 0..self.connections.len() {
+            self.open(index);
+        }
+        while self.count(State::Opening) > 0
+            && self.now() < self.plan.timeout
+            && !self.plan.stop.load(Ordering::Relaxed)
+        {
+            self.wait(LONGEST_WAIT);
+        }
+        for index in 0..self.connections.len() {
+            if self.connections.get(index).is_some_and(|connection| connection.state == State::Opening) {
+                self.close(index);
+            }
+        }
+        self.idle = (0..self.connections.len()).collect();
+        self.running = true;
+    }
+
+    fn run(&mut self) {
+        let end = self.plan.until.saturating_add(self.plan.drain);
+        self.next_slot = self.plan.slots.as_mut().and_then(Iterator::next);
+        loop {
+            let now = self.now();
+            self.take_slots(now);
+            self.give_up(now);
+            self.serve(now);
+            let is_over =
+                now >= self.plan.until && self.next_slot.is_none() && self.queue.is_empty() && self.under_way == 0;
+            if is_over || now >= end || self.plan.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let next = [
+                self.next_slot,
+                self.deadlines.front().map(|(at, _, _)| *at),
+                self.queue.front().map(|planned| planned.saturating_add(self.plan.timeout)),
+                self.resting.front().map(|(at, _)| *at),
+                (now < self.plan.until).then_some(self.plan.until),
+                Some(end),
+            ];
+            let at = next.into_iter().flatten().min().unwrap_or(end);
+            self.wait(at.saturating_sub(self.now()).min(LONGEST_WAIT));
+        }
+        self.leave();
+    }
+
+    /// Moves every slot that has come into the queue. The generator's lag is seen here.
+    fn take_slots(&mut self, now: u64) {
+        while let Some(planned) = self.next_slot.filter(|&planned| planned <= now) {
+            self.tally.scheduled += 1;
+            self.tally.lag.record(now - planned);
+            self.queue.push_back(planned);
+            self.next_slot = self.plan.slots.as_mut().and_then(Iterator::next);
+        }
+    }
+
+    /// Gives up what has waited too long.
+    fn give_up(&mut self, now: u64) {
+        while let Some((_, index, number)) = self.deadlines.front().copied().filter(|(at, _, _)| *at <= now) {
+            self.deadlines.pop_front();
+            let request = self.connections.get(index).and_then(|connection| connection.request);
+            if let Some(request) = request.filter(|request| request.number == number) {
+                self.end_request(index);
+                self.tally.timed_out += 1;
+                self.tally.censored.record(now.saturating_sub(request.planned));
+                // An answer that comes later must not be taken for another request's.
+                self.close(index);
+                self.idle.push_back(index);
+            }
+        }
+        while let Some(planned) = self.queue.front().copied().filter(|&at| at.saturating_add(self.plan.timeout) <= now)
+        {
+            self.queue.pop_front();
+            self.tally.timed_out += 1;
+            self.tally.censored.record(now - planned);
+        }
+        while let Some((_, index)) = self.resting.front().copied().filter(|(at, _)| *at <= now) {
+            self.resting.pop_front();
+            self.idle.push_back(index);
+        }
+    }
+
+    /// Gives waiting slots to idle connections.
+    fn serve(&mut self, now: u64) {
+        loop {
+            let planned = if self.plan.slots.is_some() {
+                match self.queue.front() {
+                    Some(planned) => *planned,
+                    None => return,
+                }
+            } else if now < self.plan.until {
+                now
+            } else {
+                return;
+            };
+            let Some(index) = self.idle.pop_front() else { return };
+            self.assign(index, planned);
+        }
+    }
+
+    /// Starts the request of the slot in front of the queue, or one that is due now, on this connection.
+    fn assign(&mut self, index: usize, planned: u64) {
+        if self.plan.slots.is_some() {
+            self.queue.pop_front();
+        } else {
+            self.tally.scheduled += 1;
+        }
+        let now = self.now();
+        self.number += 1;
+        let request = Request { planned, sent: now, written: 0, number: self.number, again: false };
+        self.count_until(now);
+        self.under_way += 1;
+        self.deadlines.push_back((planned.saturating_add(self.plan.timeout), index, request.number));
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.request = Some(request);
+        if connection.state == State::Idle {
+            connection.state = State::Busy;
+            self.write(index);
+        } else {
+            self.tally.reconnects += 1;
+            self.open(index);
+        }
+    }
+
+    /// Opens a connection's socket.
+    fn open(&mut self, index: usize) {
+        let opened = Stream::open(self.plan.target);
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.generation = connection.generation.wrapping_add(1);
+        connection.reader = Reader::new(self.plan.target.asked);
+        connection.used = false;
+        connection.state = State::Opening;
+        let opened = opened.and_then(|stream| {
+            let data = EventData::new_u64((index as u64) << 32 | u64::from(connection.generation));
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(&self.epoll, &stream, data, flags)
+                .map_err(|error| Broken { fault: Fault::Generator, why: error.to_string() })?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => connection.stream = Some(stream),
+            Err(broken) => self.fail(index, &broken),
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.stream = None;
+            connection.state = State::Closed;
+        }
+    }
+
+    /// Waits for events and sees to them.
+    fn wait(&mut self, nanoseconds: u64) {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(nanoseconds / 1_000_000_000).unwrap_or(1),
+            tv_nsec: i64::try_from(nanoseconds % 1_000_000_000).unwrap_or(0),
+        };
+        let mut events: [Event; EVENTS] =
+            std::array::from_fn(|_| Event { flags: EventFlags::empty(), data: EventData::new_u64(0) });
+        // An interrupted wait is one that found nothing.
+        let found = epoll::wait(&self.epoll, &mut events, Some(&timeout)).unwrap_or(0);
+        for event in events.iter().take(found) {
+            let (data, flags) = (event.data.u64(), event.flags);
+            let index = usize::try_from(data >> 32).unwrap_or(usize::MAX);
+            let is_current = self
+                .connections
+                .get(index)
+                .is_some_and(|connection| u64::from(connection.generation) == data & u64::from(u32::MAX));
+            if is_current {
+                self.ready(index, flags);
+            }
+        }
+    }
+
+    fn ready(&mut self, index: usize, flags: EventFlags) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(stream) = &mut connection.stream else { return };
+        match connection.state {
+            State::Closed => {}
+            State::Opening => match stream.is_open() {
+                Ok(false) => {}
+                Ok(true) if connection.request.is_some() => {
+                    connection.state = State::Busy;
+                    self.write(index);
+                }
+                Ok(true) => connection.state = State::Idle,
+                Err(broken) => self.fail(index, &broken),
+            },
+            State::Idle => {
+                // The server may end an idle connection when it likes, and says nothing else on one.
+                if !matches!(stream.receive(&mut self.buffer), Ok(None)) {
+                    self.close(index);
+                }
+            }
+            State::Busy => {
+                if let Err(broken) = stream.push() {
+                    return self.lost(index, &broken);
+                }
+                self.write(index);
+                let mut to_the_end = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+                while self.read(index, &mut to_the_end) {}
+            }
+        }
+    }
+
+    /// Sends what is left of the request.
+    fn write(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.state == State::Busy) else { return };
+        let (Some(stream), Some(request)) = (&mut connection.stream, &mut connection.request) else { return };
+        while let Some(rest) = self.plan.target.request.get(request.written..).filter(|rest| !rest.is_empty()) {
+            match stream.send(rest) {
+                Ok(0) => return,
+                Ok(taken) => request.written += taken,
+                Err(broken) => return self.lost(index, &broken),
+            }
+        }
+    }
+
+    /// Reads once; true when there may be more.
+    fn read(&mut self, index: usize, to_the_end: &mut bool) -> bool {
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.state == State::Busy) else {
+            return false;
+        };
+        let Some(stream) = &mut connection.stream else { return false };
+        match stream.receive(&mut self.buffer) {
+            Ok(None) => false,
+            Ok(Some(0)) => {
+                match connection.reader.end() {
+                    Ok(answer) => self.answered(index, Answer { close: true, ..answer }),
+                    Err(error) => self.lost(index, &Broken { fault: Fault::Closed, why: error.to_string() }),
+                }
+                false
+            }
+            Ok(Some(taken)) => {
+                let is_short = stream.is_plain() && taken < BUFFER && !*to_the_end;
+                self.tally.bytes += taken as u64;
+                match connection.reader.feed(self.buffer.get(..taken).unwrap_or_default()) {
+                    Ok((_, None)) => {}
+                    Ok((used, Some(answer))) if used == taken => self.answered(index, answer),
+                    Ok(_) => {
+                        let why = "the server said more than it was asked".to_owned();
+                        self.fail(index, &Broken { fault: Fault::Protocol, why });
+                    }
+                    Err(error) => self.fail(index, &Broken { fault: Fault::Protocol, why: error.to_string() }),
+                }
+                !is_short
+            }
+            Err(broken) => {
+                self.lost(index, &broken);
+                false
+            }
+        }
+    }
+
+    /// Counts the time that requests were under way until now.
+    fn count_until(&mut self, now: u64) {
+        self.tally.occupancy += u128::from(self.under_way) * u128::from(now.saturating_sub(self.counted_until));
+        self.counted_until = now.max(self.counted_until);
+    }
+
+    /// Takes the request off its connection.
+    fn end_request(&mut self, index: usize) -> Option<Request> {
+        let request = self.connections.get_mut(index)?.request.take()?;
+        let now = self.now();
+        self.count_until(now);
+        self.under_way = self.under_way.saturating_sub(1);
+        Some(request)
+    }
+
+    fn answered(&mut self, index: usize, answer: Answer) {
+        let Some(request) = self.end_request(index) else { return };
+        let now = self.counted_until;
+        let response = now.saturating_sub(request.planned);
+        self.tally.service.record(now.saturating_sub(request.sent));
+        *self.tally.statuses.entry(answer.status).or_default() += 1;
+        if answer.status < 400 {
+            self.tally.good += 1;
+            self.tally.response.record(response);
+        } else {
+            self.tally.bad += 1;
+            self.tally.response_bad.record(response);
+        }
+        if answer.close || !self.plan.keep_alive {
+            self.close(index);
+            self.idle.push_back(index);
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.state = State::Idle;
+            connection.used = true;
+        }
+        // The next one at once, before anything else is seen to.
+        match self.queue.front().copied() {
+            Some(planned) => self.assign(index, planned),
+            None if self.plan.slots.is_none() && now < self.plan.until => self.assign(index, now),
+            None => self.idle.push_back(index),
+        }
+    }
+
+    /// The connection ended under a request. When that was because the server had just grown tired of it, the request is
+    /// sent again: a client would do so, and RFC 9112, 9.3.1 has it so.
+    fn lost(&mut self, index: usize, broken: &Broken) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let may_repeat = connection.used && connection.reader.is_fresh() && self.plan.target.is_repeatable;
+        if let Some(request) = connection.request.as_mut().filter(|request| may_repeat && !request.again) {
+            request.again = true;
+            request.written = 0;
+            self.tally.reconnects += 1;
+            self.close(index);
+            self.open(index);
+            return;
+        }
+        self.fail(index, broken);
+    }
+
+    fn fail(&mut self, index: usize, broken: &Broken) {
+        self.close(index);
+        if self.trouble.is_none() {
+            self.trouble = Some(format!("{}: {}", broken.fault.as_str(), broken.why));
+        }
+        if self.end_request(index).is_some() {
+            self.tally.failed += 1;
+            *self.tally.faults.entry(broken.fault).or_default() += 1;
+        }
+        if !self.running {
+            return;
+        }
+        if self.plan.slots.is_some() {
+            self.idle.push_back(index);
+        } else {
+            self.resting.push_back((self.now().saturating_add(REST), index));
+        }
+    }
+
+    /// The run is over: what has no end yet has waited until now, at least.
+    fn leave(&mut self) {
+        let now = self.now();
+        self.count_until(now);
+        let under_way = self.connections.iter().filter_map(|connection| connection.request.map(|one| one.planned));
+        for planned in under_way.chain(self.queue.iter().copied()) {
+            self.tally.unfinished += 1;
+            self.tally.censored.record(now.saturating_sub(planned));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! bench-runner: load, benchmarks, capacity and baselines that cannot lie.
+//!
+//! Most load generators wait for an answer before they send the next request, so a server that stalls is asked less while
+//! it stalls, and its percentiles look fine. Here every request has a planned start that the server cannot move, its time
+//! counts from there, and what was never answered counts as well: as at least the time that was waited.
+//!
+//! - [`schedule`] is when requests are to start, [`tally`] what became of them, [`quantile`] what can be said of their
+//!   times, [`verdict`] whether the generator itself kept up.
+//! - [`engine`] sends them: one event loop a thread, nothing shared between threads.
+//! - [`target`] is where, [`report`] how it is told.
+//! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
+
+pub mod api;
+pub mod cli;
+pub mod commands;
+pub mod engine;
+pub mod quantile;
+pub mod report;
+pub mod schedule;
+pub mod tally;
+pub mod target;
+pub mod verdict;
+pub mod work;
+
+use std::process::ExitCode;
+
+/// The program's name, in records and messages.
+pub const TOOL: &str = "bench-runner";
+
+/// Runs the program with this process's arguments and environment.
+pub fn main() -> ExitCode {
+    match maint_core::cli::parse::<cli::Cli>() {
+        Ok(cli) => commands::run(&cli),
+        Err(code) => code,
+    }
+}
