@@ -7,5 +7,6 @@ mod contracts;
 mod deps;
 mod essentials;
 mod faults;
+mod load;
 mod redis;
 mod week;

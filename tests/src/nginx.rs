@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Builder {
     workers: u32,
     sites: Vec<String>,
+    http: String,
+    plain: String,
 }
 
 impl Builder {
@@ -48,6 +50,14 @@ impl Builder {
         };
         let pairs = pairs.iter().map(line).collect::<Vec<_>>().concat();
         self.sites.push(format!("server_name {name};\n{pairs}{directives}\nreturn 200 \"{name}\\n\";\n"));
+        self
+    }
+
+    /// The server without TLS, with directives of the `http` block and of its own.
+    #[must_use]
+    pub fn plain_with(mut self, http: &str, directives: &str) -> Self {
+        http.clone_into(&mut self.http);
+        directives.clone_into(&mut self.plain);
         self
     }
 
@@ -78,7 +88,7 @@ impl Builder {
         clean(&mut command);
         run_as(&mut command, account);
         command.args(["-e", "stderr", "-p"]).arg(nginx.sandbox.data()).arg("-c").arg(&config);
-        serve(&nginx.sandbox, "nginx", &mut command, nginx.port)
+        serve(&nginx.sandbox, "nginx", &mut command, nginx.http_port)
     }
 
     fn config(&self, nginx: &Nginx) -> String {
@@ -89,11 +99,13 @@ impl Builder {
         let sites = self.sites.iter().map(block).collect::<Vec<_>>().concat();
         format!(
             "daemon off;\nworker_processes {};\npid {};\nerror_log stderr info;\nevents {{ worker_connections 1024; }}\n\
-             http {{\naccess_log off;\n{temporary}{sites}\
-             server {{\nlisten 127.0.0.1:{};\nreturn 200 \"plain\\n\";\n}}\n}}\n",
+             http {{\naccess_log off;\n{temporary}{}\n{sites}\
+             server {{\nlisten 127.0.0.1:{};\n{}\n}}\n}}\n",
             self.workers,
             nginx.pid_file().display(),
+            self.http,
             nginx.http_port,
+            if self.plain.is_empty() { "return 200 \"plain\\n\";" } else { &self.plain },
         )
     }
 }
@@ -107,9 +119,9 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// A server to be adjusted and started. It needs at least one site.
+    /// A server to be adjusted and started.
     pub fn builder() -> Builder {
-        Builder { workers: 2, sites: Vec::new() }
+        Builder { workers: 2, sites: Vec::new(), http: String::new(), plain: String::new() }
     }
 
     /// The port on 127.0.0.1 where all its sites speak TLS.
