@@ -5,6 +5,7 @@ mod audit;
 mod except;
 mod forms;
 mod outdated;
+mod risk;
 mod update;
 mod update_faults;
 mod update_world;

@@ -4,6 +4,7 @@ mod alert;
 mod audit;
 mod except;
 mod export;
+mod risk;
 mod update;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use alert::{AlertAckArgs, AlertAction, AlertRunArgs};
 pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
 pub use except::{AddArgs, ExceptAction, ImportArgs};
 pub use export::SbomArgs;
+pub use risk::RiskArgs;
 pub use update::{OutdatedArgs, UpdateArgs, Verify};
 
 /// The keys of `[dep-audit]` in maint.toml.
@@ -98,6 +100,8 @@ pub enum Command {
     Why(WhyArgs),
     /// What a change of the lock file brings
     Diff(DiffArgs),
+    /// Which dependencies deserve a look, and for what: a score whose parts are shown
+    Risk(RiskArgs),
     /// Findings that somebody lets pass: why, and until when
     Except {
         /// What to do with them.

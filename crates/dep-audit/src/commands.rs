@@ -13,7 +13,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, alert, database, diff, except, outdated, sbom, security_audit, update, why};
+use crate::{TOOL, alert, database, diff, except, outdated, risk, sbom, security_audit, update, why};
 
 const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
 const OUTDATED_COLUMNS: &[&str] = &["locked", "compatible", "latest", "libyears"];
@@ -30,6 +30,7 @@ impl Command {
             Command::Outdated(_) => ("outdated", OUTDATED_COLUMNS),
             Command::Why(_) => ("why", &[]),
             Command::Diff(_) => ("diff", MOVE_COLUMNS),
+            Command::Risk(_) => ("risk", &["score"]),
             Command::Except { .. } => ("except", EXCEPTION_COLUMNS),
             Command::Alert { .. } => ("alert", ALERT_COLUMNS),
             Command::Sbom(_) => ("sbom", &["packages"]),
@@ -95,6 +96,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Outdated(args) => outdated::run(args, work),
         Command::Why(args) => why::run(args, work),
         Command::Diff(args) => diff::run(args, work),
+        Command::Risk(args) => risk::run(args, work),
         Command::Except { action } => except::run(action, work),
         Command::Alert { action } => alert::run(action, work),
         Command::Sbom(args) => sbom::run(args, work),

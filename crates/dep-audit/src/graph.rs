@@ -23,7 +23,22 @@ type Package = (String, String);
 #[derive(Debug)]
 pub struct Tiers {
     by_package: BTreeMap<Package, (Tier, BTreeSet<String>)>,
-    licenses: BTreeMap<Package, String>,
+    traits: BTreeMap<Package, Traits>,
+}
+
+/// What a package's manifest says of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// Its licence.
+    pub license: Option<String>,
+    /// It names where its source is kept.
+    pub has_repository: bool,
+    /// It runs a program when it is built.
+    pub has_build_script: bool,
+    /// It runs inside of the compiler.
+    pub is_proc_macro: bool,
+    /// It links a library of another language.
+    pub has_links: bool,
 }
 
 impl Tiers {
@@ -72,7 +87,7 @@ impl Tiers {
         let active = packages(&reached(&graph, StandardFeatures::Default, here)?);
         let gated = packages(&reached(&graph, StandardFeatures::All, PlatformSpec::Any)?);
         let mut by_package = BTreeMap::new();
-        let mut licenses = BTreeMap::new();
+        let mut traits = BTreeMap::new();
         for package in graph.packages() {
             let key = (package.name().to_owned(), package.version().to_string());
             let tier = if active.contains(&key) {
@@ -88,17 +103,22 @@ impl Tiers {
                 .filter(guppy::graph::PackageMetadata::in_workspace)
                 .map(|member| member.name().to_owned())
                 .collect();
-            if let Some(license) = package.license() {
-                licenses.insert(key.clone(), license.to_owned());
-            }
+            let own = Traits {
+                license: package.license().map(str::to_owned),
+                has_repository: package.repository().is_some(),
+                has_build_script: package.has_build_script(),
+                is_proc_macro: package.is_proc_macro(),
+                has_links: package.links().is_some(),
+            };
+            traits.insert(key.clone(), own);
             by_package.insert(key, (tier, members));
         }
-        Ok(Tiers { by_package, licenses })
+        Ok(Tiers { by_package, traits })
     }
 
-    /// What the package's manifest says of its licence.
-    pub fn license(&self, name: &str, version: &str) -> Option<&str> {
-        self.licenses.get(&(name.to_owned(), version.to_owned())).map(String::as_str)
+    /// What a package's manifest says of it.
+    pub fn traits(&self, name: &str, version: &str) -> Option<&Traits> {
+        self.traits.get(&(name.to_owned(), version.to_owned()))
     }
 
     /// The tier of a package and the members through which it comes. What cargo does not name is in the lock file alone.

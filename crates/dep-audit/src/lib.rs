@@ -30,6 +30,7 @@ pub mod outdated;
 pub mod policy;
 pub mod registry;
 pub mod report;
+pub mod risk;
 pub mod sbom;
 pub mod scan;
 pub mod security_audit;

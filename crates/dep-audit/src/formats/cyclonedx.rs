@@ -190,7 +190,7 @@ fn component(package: &Package, at: &str, tiers: Option<&Tiers>) -> Value {
             Tier::LockOnly => "excluded",
         };
         put(&mut component, "scope", scope.into());
-        if let Some(license) = tiers.license(&name, &version) {
+        if let Some(license) = tiers.traits(&name, &version).and_then(|traits| traits.license.as_deref()) {
             // Before SPDX expressions people wrote a slash for `OR`.
             let is_expression = !license.contains('/');
             let license =
