@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -48,12 +49,12 @@ fn odd_lock(world: &World, path: &Path) {
         ("other", "2.0.0", Some(other), ""),
         ("used", "1.0.0", Some(registry), ""),
     ] {
-        text.push_str(&format!("\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n"));
+        writeln!(text, "\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"").unwrap();
         if let Some(source) = source {
-            text.push_str(&format!("source = \"{source}\"\n"));
+            writeln!(text, "source = \"{source}\"").unwrap();
         }
         if !needs.is_empty() {
-            text.push_str(&format!("dependencies = {needs}\n"));
+            writeln!(text, "dependencies = {needs}").unwrap();
         }
     }
     fs::create_dir_all(world.path("app").join(path).parent().unwrap()).unwrap();
