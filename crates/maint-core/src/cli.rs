@@ -98,9 +98,9 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
 pub fn parse_from<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<C, ExitCode> {
     C::try_parse_from(args).map_err(|error| {
         let code = if error.use_stderr() { Exit::Unknown } else { Exit::Ok };
-        // An argument is shown as it was typed, and one in the wrong place may be a connection string.
+        // An argument is shown as it was typed, and one in the wrong place may be a connection string. Help is our own text.
         let text = error.render().to_string();
-        let shown = crate::secret::redact_url(&text);
+        let shown = if error.use_stderr() { crate::secret::redact_url(&text) } else { text.clone() };
         let printed = if shown == text {
             error.print().and_then(|()| std::io::stdout().flush())
         } else {
