@@ -6,6 +6,7 @@ mod except;
 mod forms;
 mod outdated;
 mod risk;
+mod unused;
 mod update;
 mod update_faults;
 mod update_world;

@@ -5,6 +5,7 @@ mod audit;
 mod except;
 mod export;
 mod risk;
+mod unused;
 mod update;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
 pub use except::{AddArgs, ExceptAction, ImportArgs};
 pub use export::SbomArgs;
 pub use risk::RiskArgs;
+pub use unused::UnusedArgs;
 pub use update::{OutdatedArgs, UpdateArgs, Verify};
 
 /// The keys of `[dep-audit]` in maint.toml.
@@ -96,6 +98,8 @@ pub enum Command {
     Update(UpdateArgs),
     /// What is behind, how far, and what holds it back
     Outdated(OutdatedArgs),
+    /// Dependencies that nothing uses, by the compiler's own word
+    Unused(UnusedArgs),
     /// Through what a crate comes in, and how far it is used
     Why(WhyArgs),
     /// What a change of the lock file brings

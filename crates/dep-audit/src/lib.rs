@@ -35,6 +35,7 @@ pub mod sbom;
 pub mod scan;
 pub mod security_audit;
 pub mod source;
+pub mod unused;
 pub mod update;
 pub mod why;
 pub mod work;
@@ -48,6 +49,10 @@ pub const TOOL: &str = "dep-audit";
 /// is our own name again.
 pub fn main() -> ExitCode {
     let mut args: Vec<_> = std::env::args_os().collect();
+    // Before anything else: called as a compiler, nothing is ours.
+    if let Some(code) = unused::wrapper::become_compiler(&args) {
+        return code;
+    }
     if args.get(1).is_some_and(|first| first == TOOL) {
         args.remove(1);
     }
