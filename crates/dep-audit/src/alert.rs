@@ -10,16 +10,17 @@ mod sink;
 mod state;
 mod trends;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use maint_core::cli::{open_guard, state_directory};
 use maint_core::failure::Failure;
 use maint_core::fault::point;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 use maint_core::units::{HumanDuration, format_seconds};
+use semver::Version;
 
 use crate::audit::audit;
 use crate::cli::{AlertAction, AlertRunArgs, SECTION};
@@ -73,14 +74,9 @@ fn read(named: Option<&PathBuf>, work: &mut Work<'_>) -> Result<State, Failure> 
 }
 
 /// Makes this run the only one that tells.
-fn lock(path: &std::path::Path) -> Result<RunLock, Failure> {
+fn lock(path: &Path, work: &Work<'_>) -> Result<RunLock, Failure> {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    RunLock::acquire(&state_directory()?, &format!("dep-audit alert {}", whole.display())).map_err(
-        |error| match error {
-            LockError::Held { .. } => Failure::not_now(error.to_string()),
-            LockError::Io { .. } => Failure::usage(error.to_string()),
-        },
-    )
+    work.alone(&format!("alert {}", whole.display()))
 }
 
 fn tell(args: &AlertRunArgs, work: &mut Work<'_>) -> Result<(), Failure> {
@@ -97,7 +93,7 @@ fn tell(args: &AlertRunArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let mut _lock = None;
     if !args.change.dry_run {
         work.run.journal_in(&state_directory()?)?;
-        _lock = Some(lock(&path)?);
+        _lock = Some(lock(&path, work)?);
     }
     let mut state = State::load(&path)?.unwrap_or_default();
     let mut report = audit(&args.input, args.trust, work)?;
@@ -109,6 +105,10 @@ fn tell(args: &AlertRunArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     }
     for unread in &report.unread {
         work.run.emit(&Record::new(Kind::Check, unread.path.display().to_string(), Status::Unknown, &unread.why));
+    }
+    // With nothing to tell, what this run could not know is the news.
+    for note in &report.notes {
+        work.run.emit(&Record::new(Kind::Check, "evidence", Status::Warning, note));
     }
     let events = event::since(&state, &report);
     let mut undelivered = 0_usize;
@@ -165,8 +165,16 @@ fn overdue(state: &State, report: &Report, args: &AlertRunArgs, work: &mut Work<
     let limit: HumanDuration = work.settings.get(&SECTION, "sla")?;
     let limit = SignedDuration::try_from(limit.0).unwrap_or(SignedDuration::MAX);
     let registry = Registry::open().ok();
+    let mut unknown = 0_usize;
     for entry in state.open().filter(|entry| !entry.finding.is_excepted()) {
-        let Some(since) = patched_since(entry, report, registry.as_ref()) else { continue };
+        let since = match patched_since(entry, report, registry.as_ref()) {
+            Patched::Since(since) => since,
+            Patched::Never => continue,
+            Patched::Unknown => {
+                unknown += 1;
+                continue;
+            }
+        };
         let waited = work.now.duration_since(since);
         if waited <= limit {
             continue;
@@ -188,21 +196,41 @@ fn overdue(state: &State, report: &Report, args: &AlertRunArgs, work: &mut Work<
                 .field("acknowledged_by", entry.ack.as_ref().map(|ack| ack.by.clone())),
         );
     }
+    if unknown > 0 {
+        let message = format!(
+            "whether {unknown} of the open findings is overdue is not known: cargo's cache of the index does not have the releases"
+        );
+        work.run.emit(&Record::new(Kind::Check, "evidence", Status::Warning, message).field("unknown", unknown));
+    }
     Ok(())
 }
 
 /// Since when somebody could have known and acted: the advisory was public, and a release that it calls patched was out.
-/// `None` where no release is patched, or nobody knows when it came.
-fn patched_since(entry: &Entry, report: &Report, registry: Option<&Registry>) -> Option<Timestamp> {
+enum Patched {
+    Since(Timestamp),
+    /// No release is patched.
+    Never,
+    /// Nobody here knows the releases, or when they came.
+    Unknown,
+}
+
+fn patched_since(entry: &Entry, report: &Report, registry: Option<&Registry>) -> Patched {
     let finding = &entry.finding;
-    let advisory = report.database.find(&finding.id)?;
-    let public = advisory.date.tomorrow().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-    let releases = registry?.releases(&finding.package).ok()??;
-    let patched = releases.iter().filter(|release| {
-        !release.yanked
-            && advisory.patched.iter().any(|wanted| wanted.matches(&release.version))
-            && !advisory.affects(&release.version)
-    });
-    let first = patched.filter_map(|release| release.published).min()?;
-    Some(first.max(public))
+    let Some(advisory) = report.database.find(&finding.id).filter(|advisory| !advisory.patched.is_empty()) else {
+        return Patched::Never;
+    };
+    let releases = registry.and_then(|registry| registry.releases(&finding.package).ok().flatten());
+    let Some(releases) = releases else { return Patched::Unknown };
+    let is_patched =
+        |version: &Version| advisory.patched.iter().any(|wanted| wanted.matches(version)) && !advisory.affects(version);
+    let mut patched = releases.iter().filter(|release| !release.yanked && is_patched(&release.version)).peekable();
+    if patched.peek().is_none() {
+        return Patched::Never;
+    }
+    let public =
+        advisory.date.tomorrow().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC)).map(|day| day.timestamp());
+    match (patched.filter_map(|release| release.published).min(), public) {
+        (Some(first), Ok(public)) => Patched::Since(first.max(public)),
+        _ => Patched::Unknown,
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use maint_core::cli::{ChangeArgs, open_guard, state_directory};
 use maint_core::durable;
 use maint_core::failure::Failure;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
@@ -139,13 +139,9 @@ fn begin(file: &Path, change: &ChangeArgs, work: &mut Work<'_>) -> Result<Option
     if change.dry_run {
         return Ok(None);
     }
-    let state = state_directory()?;
-    work.run.journal_in(&state)?;
+    work.run.journal_in(&state_directory()?)?;
     let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    RunLock::acquire(&state, &format!("dep-audit except {}", whole.display())).map(Some).map_err(|error| match error {
-        LockError::Held { .. } => Failure::not_now(error.to_string()),
-        LockError::Io { .. } => Failure::usage(error.to_string()),
-    })
+    work.alone(&format!("except {}", whole.display())).map(Some)
 }
 
 fn tell(subject: &str, what: &str, change: &ChangeArgs, work: &Work<'_>) {
@@ -262,6 +258,10 @@ fn prune(change: &ChangeArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let exceptions = Exceptions::load(&exceptions.path)?;
     let input = InputArgs { lockfiles: Vec::new(), root: vec![exceptions.directory()] };
     let mut report = audit(&input, false, work)?;
+    if work.cancel.is_cancelled() {
+        // What was not looked at may need any of them.
+        return Ok(());
+    }
     if let Some(unread) = report.unread.first() {
         return Err(Failure::usage(format!("nothing is taken out: {}", unread.why))
             .hint("what cannot be looked at may need any of them"));
@@ -271,6 +271,12 @@ fn prune(change: &ChangeArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     for (index, (one, (standing, needed))) in exceptions.all.iter().zip(marked).enumerate() {
         let why = match standing {
             Standing::Revoked => "it was revoked",
+            // Whether a version was taken back is cargo's cache to know.
+            Standing::InForce | Standing::Expired if !needed && one.id.is_empty() && report.unknown_yanked > 0 => {
+                let why = "it stays: which versions were taken back is not known of every crate";
+                work.run.emit(&Record::new(Kind::Check, one.title(), Status::Warning, why));
+                continue;
+            }
             Standing::InForce | Standing::Expired if !needed => "nothing needs it",
             _ => continue,
         };

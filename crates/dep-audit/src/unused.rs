@@ -25,7 +25,6 @@ use crate::cli::UnusedArgs;
 use crate::inputs::nearest;
 use crate::work::Work;
 
-use compiler::Seen;
 use proof::Proof;
 
 /// A dependency as a manifest declares it.
@@ -73,14 +72,22 @@ pub fn run(args: &UnusedArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         // What was not compiled used nothing.
         return Ok(());
     }
-    let (declared, elsewhere) = declared(&metadata);
+    let (declared, mut not_judged) = declared(&metadata);
     let mut candidates = Vec::new();
     for one in &declared {
-        let Some(verdict) = seen.verdict(one) else { continue };
+        let verdict = seen.of(&one.package, &one.name, one.kind);
+        match verdict {
+            compiler::Verdict::Used => continue,
+            compiler::Verdict::NotBuilt => {
+                not_judged += 1;
+                continue;
+            }
+            compiler::Verdict::Unused | compiler::Verdict::OnlyTests => {}
+        }
         // Tests name what only they use: a search by name would always find it.
         let reason = kept::by_declaration(one, &metadata).or_else(|| match verdict {
             compiler::Verdict::Unused => kept::by_name(one, &metadata),
-            compiler::Verdict::OnlyTests => None,
+            _ => None,
         });
         match (verdict, reason) {
             (_, Some(why)) => work.run.emit(&record(one, Status::Ok, "kept", &why)),
@@ -88,7 +95,7 @@ pub fn run(args: &UnusedArgs, work: &mut Work<'_>) -> Result<(), Failure> {
                 let why = "only tests, examples or benches use it on this platform: it belongs into [dev-dependencies]";
                 work.run.emit(&record(one, Status::Warning, "only-tests", why));
             }
-            (compiler::Verdict::Unused, None) => candidates.push(one),
+            (_, None) => candidates.push(one),
         }
     }
     let mut proof = None;
@@ -124,8 +131,8 @@ pub fn run(args: &UnusedArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         fix(proof, &gone, args, work)?;
     }
     work.run.result("declared", declared.len());
-    // What is for other platforms was given to no compiler here.
-    work.run.result("not_judged", elsewhere);
+    // What is for other platforms, or for targets that there are not, was given to no compiler here.
+    work.run.result("not_judged", not_judged);
     Ok(())
 }
 
@@ -195,10 +202,4 @@ fn declared(metadata: &Metadata) -> (Vec<Declared>, usize) {
 /// The member that declares something.
 pub(crate) fn member<'a>(one: &Declared, metadata: &'a Metadata) -> Option<&'a Package> {
     metadata.packages.iter().find(|package| package.id == one.package)
-}
-
-impl Seen {
-    fn verdict(&self, one: &Declared) -> Option<compiler::Verdict> {
-        self.of(&one.package, &one.name, one.kind)
-    }
 }

@@ -144,3 +144,17 @@ fn new_is_what_an_earlier_run_did_not_find() {
     fs::write(world.path("app/cut.ndjson"), cut.join("\n")).unwrap();
     assert_eq!(new("cut.ndjson").code, 3);
 }
+
+#[test]
+fn what_it_could_not_know_is_told_with_every_run() {
+    let world = world();
+    assert_eq!(alert(&world, &[]).code, 2);
+    // Nothing is new, and the advisories are older than they should be: that is no quiet run.
+    let old = run(&mut world.tool_at("2026-06-15T00:00:00Z", "ndjson", &["alert", "run"])).unwrap();
+    assert!(old.code == 1 && old.stdout.contains("is 21 d old"), "{old}");
+    // Without cargo's cache nobody knows since when there is a patched release.
+    world.advisory(ID, "used", "patched = [\">= 1.0.1\"]");
+    fs::remove_dir_all(world.path("home/registry")).unwrap();
+    let blind = alert(&world, &[]);
+    assert!(blind.stdout.contains("whether 1 of the open findings is overdue is not known"), "{blind}");
+}

@@ -166,3 +166,20 @@ fn other_programs_exceptions_come_in_and_go_out() {
     assert!(again.code == 0 && again.stdout.contains("it is so already"), "{again}");
     assert_eq!(fs::read_to_string(world.path("app/deny.toml")).unwrap(), once);
 }
+
+#[test]
+fn what_was_not_looked_at_may_need_an_exception_so_it_stays() {
+    let world = world();
+    world.publish("used", "1.0.1", &[]);
+    world.yank("used", "1.0.0");
+    world.cargo(&["update", "--dry-run"]);
+    let add = ["except", "add", "--kind", "maintenance", "--crate", "used", "--reason", "r", "--owner", "o"];
+    assert_eq!(world.run(&[&add[..], &["--until", "2026-07-01"]].concat()).0.code, 0);
+    assert_eq!(world.run(&["except", "prune"]).0.code, 0);
+    assert!(text(&world).contains("maintenance"), "it is needed");
+    // Without cargo's cache nobody knows whether the version was taken back.
+    fs::remove_dir_all(world.path("home/registry")).unwrap();
+    let blind = world.run(&["except", "prune"]).0;
+    assert!(blind.code == 1 && blind.stdout.contains("stays"), "{blind}");
+    assert!(text(&world).contains("maintenance"));
+}

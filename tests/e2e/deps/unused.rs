@@ -126,3 +126,12 @@ fn of_what_does_not_compile_nothing_is_said() {
     assert_eq!(output.code, 3, "{output}");
     assert_eq!(fs::read_to_string(bed.path("Cargo.toml")).unwrap(), MANIFEST);
 }
+
+#[test]
+fn what_no_target_was_given_is_counted_and_not_called_used() {
+    let bed = Bed::new();
+    fs::remove_file(bed.path("build.rs")).unwrap();
+    let output = bed.unused(&[]);
+    assert_eq!(with_code(&output, "unused"), ["never", "never-dev"], "{output}");
+    assert_eq!(records(&output.stdout).unwrap().last().unwrap()["data"]["not_judged"], 2, "{output}");
+}

@@ -21,7 +21,7 @@ pub(super) fn run(args: &AlertAckArgs, work: &mut Work<'_>) -> Result<(), Failur
     let mut _lock = None;
     if !args.change.dry_run {
         work.run.journal_in(&state_directory()?)?;
-        _lock = Some(lock(&path)?);
+        _lock = Some(lock(&path, work)?);
     }
     let missing = || Failure::usage(format!("nothing open in {} is called {}", path.display(), args.name));
     let mut state = State::load(&path)?.ok_or_else(missing)?;

@@ -12,13 +12,17 @@ use maint_core::failure::Failure;
 use super::wrapper::MARK;
 use crate::work::Work;
 
-/// What is said of a dependency that not everything uses.
+/// What is said of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// No target that gets it uses it.
     Unused,
     /// Of a dependency of everything: only tests, examples and benches do.
     OnlyTests,
+    /// Something uses it.
+    Used,
+    /// Nothing was built that gets it, so the compiler said nothing.
+    NotBuilt,
 }
 
 /// A target of a package.
@@ -44,8 +48,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// `None` where something uses it, or nothing was built that gets it.
-    pub(super) fn of(&self, package: &PackageId, name: &str, kind: DependencyKind) -> Option<Verdict> {
+    /// What the targets of a package make of a crate that they get by this kind of dependency.
+    pub(super) fn of(&self, package: &PackageId, name: &str, kind: DependencyKind) -> Verdict {
         let (mut built, mut product_uses, mut tests_use) = (0, false, false);
         for ((_, _), target) in self.targets.iter().filter(|((of, _), _)| of == package) {
             let useless = target.useless.get(name).copied().unwrap_or(0);
@@ -67,9 +71,10 @@ impl Seen {
             }
         }
         match (built, product_uses, tests_use) {
-            (0, _, _) | (_, true, _) => None,
-            (_, false, true) => Some(Verdict::OnlyTests),
-            (_, false, false) => Some(Verdict::Unused),
+            (0, _, _) => Verdict::NotBuilt,
+            (_, true, _) => Verdict::Used,
+            (_, false, true) => Verdict::OnlyTests,
+            (_, false, false) => Verdict::Unused,
         }
     }
 
