@@ -2,6 +2,7 @@
 
 mod alert;
 mod audit;
+mod bin;
 mod except;
 mod forms;
 mod outdated;
@@ -10,3 +11,4 @@ mod unused;
 mod update;
 mod update_faults;
 mod update_world;
+mod week;

@@ -8,6 +8,7 @@ use crate::workspace;
 
 mod backup;
 mod certs;
+mod deps;
 mod pg;
 mod redis;
 
@@ -40,6 +41,8 @@ enum Tool {
     Backup,
     /// cert-rotate against openssl and certbot
     Certs,
+    /// dep-audit against cargo-audit
+    Deps,
 }
 
 /// Runs the benchmark.
@@ -52,6 +55,7 @@ pub(crate) fn bench(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
         Tool::Redis => redis::bench(args, run),
         Tool::Backup => backup::bench(args, run),
         Tool::Certs => certs::bench(args, run),
+        Tool::Deps => deps::bench(args, run),
     }
 }
 

@@ -36,6 +36,18 @@ pub enum Severity {
     Unknown,
 }
 
+impl From<cvss::Severity> for Severity {
+    fn from(severity: cvss::Severity) -> Self {
+        match severity {
+            cvss::Severity::None => Severity::None,
+            cvss::Severity::Low => Severity::Low,
+            cvss::Severity::Medium => Severity::Medium,
+            cvss::Severity::High => Severity::High,
+            cvss::Severity::Critical => Severity::Critical,
+        }
+    }
+}
+
 /// Whose advisory it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,25 +73,17 @@ pub struct Advisory {
     pub aliases: Vec<String>,
     /// What it is about, in one line.
     pub title: String,
-    /// What it is about.
-    pub description: String,
     /// When it was made public.
     pub date: Date,
     /// Where more is to be read.
     pub url: Option<String>,
-    /// The score's vector, as written.
-    pub cvss: Option<String>,
     /// How bad.
     pub severity: Severity,
     /// Versions that are patched.
     pub patched: Vec<VersionReq>,
-    /// Versions that were never affected.
-    pub unaffected: Vec<VersionReq>,
     /// Versions that are affected, as ranges in the order of OSV: from the first (inclusive) to the second (exclusive).
     /// They are what decides, because a requirement treats prereleases otherwise.
     pub ranges: Vec<(Option<Version>, Option<Version>)>,
-    /// Paths of the functions that are affected.
-    pub functions: Vec<String>,
 }
 
 impl Advisory {

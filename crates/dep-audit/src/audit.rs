@@ -11,7 +11,7 @@ use crate::cli::InputArgs;
 use crate::finding::{Finding, FindingKind};
 use crate::graph::Tiers;
 use crate::inputs::{locks, nearest};
-use crate::lock::Lock;
+use crate::lock::{Lock, LockError};
 use crate::registry::Registry;
 use crate::report::{Report, Unread};
 use crate::scan::scan;
@@ -24,6 +24,14 @@ use crate::work::Work;
 /// # Errors
 /// The database cannot be used, or there is nothing to look at.
 pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, Failure> {
+    judge(locks(input)?, trust, work)
+}
+
+/// The same of what was read already.
+///
+/// # Errors
+/// The database cannot be used.
+pub(crate) fn judge(read: Vec<Result<Lock, LockError>>, trust: bool, work: &Work<'_>) -> Result<Report, Failure> {
     let Source { database, age, warning } = source::open(work)?;
     let stamp = database.stamp.clone();
     let mut report = Report {
@@ -43,7 +51,7 @@ pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, 
     }
     let releases = Releases { registry: registry.ok(), known: RefCell::default() };
     let own = nearest().ok().and_then(|path| path.canonicalize().ok());
-    for read in locks(input)? {
+    for read in read {
         if work.cancel.is_cancelled() {
             return Ok(report);
         }
@@ -69,9 +77,9 @@ pub fn audit(input: &InputArgs, trust: bool, work: &Work<'_>) -> Result<Report, 
     Ok(report)
 }
 
-fn path_of(error: &crate::lock::LockError) -> PathBuf {
+fn path_of(error: &LockError) -> PathBuf {
     match error {
-        crate::lock::LockError::Read { path, .. } | crate::lock::LockError::Format { path, .. } => path.clone(),
+        LockError::Read { path, .. } | LockError::Format { path, .. } => path.clone(),
     }
 }
 
@@ -98,10 +106,7 @@ impl Releases {
     /// `None` for a crate that the cache does not know.
     fn is_yanked(&self, name: &str, version: &Version) -> Option<bool> {
         let mut known = self.known.borrow_mut();
-        let yanked = known.entry(name.to_owned()).or_insert_with(|| {
-            let releases = self.registry.as_ref()?.releases(name).ok()??;
-            Some(releases.into_iter().filter(|release| release.yanked).map(|release| release.version).collect())
-        });
+        let yanked = known.entry(name.to_owned()).or_insert_with(|| self.registry.as_ref()?.yanked(name).ok()?);
         yanked.as_ref().map(|yanked| yanked.contains(version))
     }
 }

@@ -17,7 +17,7 @@ use maint_core::config::{Section, checked, key};
 use maint_core::units::HumanDuration;
 
 pub use alert::{AlertAckArgs, AlertAction, AlertRunArgs};
-pub use audit::{DbAction, DiffArgs, InputArgs, SecurityAuditArgs, WhyArgs};
+pub use audit::{BinArgs, DbAction, DiffArgs, InputArgs, Pin, SecurityAuditArgs, WhyArgs};
 pub use except::{AddArgs, ExceptAction, ImportArgs};
 pub use export::SbomArgs;
 pub use risk::RiskArgs;
@@ -34,7 +34,7 @@ pub static SECTION: Section = Section {
             "",
             &["DEP_AUDIT_DB"],
             checked::<PathBuf>,
-            "the advisories: a directory, a git checkout, or a .tar.zst pack",
+            "the advisories: a directory, a git checkout, a .tar.zst pack, or OSV's zip archive",
         ),
         key("max_db_age", "7d", &[], checked::<HumanDuration>, "warn when the advisories are older"),
         key("fail_db_age", "30d", &[], checked::<HumanDuration>, "advisories that are older tell nothing"),
@@ -78,7 +78,7 @@ pub struct Cli {
     /// Flags of every program.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// The advisories: a directory, a git checkout, or a .tar.zst pack
+    /// The advisories: a directory, a git checkout, a .tar.zst pack, or OSV's zip archive
     #[arg(long, value_name = "PATH", global = true)]
     pub db: Option<PathBuf>,
     /// Judge as of this time instead of now
@@ -100,6 +100,8 @@ pub enum Command {
     Outdated(OutdatedArgs),
     /// Dependencies that nothing uses, by the compiler's own word
     Unused(UnusedArgs),
+    /// Advisories for what programs are made of, by what they carry with them
+    Bin(BinArgs),
     /// Through what a crate comes in, and how far it is used
     Why(WhyArgs),
     /// What a change of the lock file brings

@@ -13,7 +13,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, alert, database, diff, except, outdated, risk, sbom, security_audit, unused, update, why};
+use crate::{TOOL, alert, bin, database, diff, except, outdated, risk, sbom, security_audit, unused, update, why};
 
 const FINDING_COLUMNS: &[&str] = &["kind", "id", "tier", "severity", "patched"];
 const OUTDATED_COLUMNS: &[&str] = &["locked", "compatible", "latest", "libyears"];
@@ -29,6 +29,7 @@ impl Command {
             Command::Update(_) => ("update", MOVE_COLUMNS),
             Command::Outdated(_) => ("outdated", OUTDATED_COLUMNS),
             Command::Unused(_) => ("unused", &["code", "table"]),
+            Command::Bin(_) => ("bin", FINDING_COLUMNS),
             Command::Why(_) => ("why", &[]),
             Command::Diff(_) => ("diff", MOVE_COLUMNS),
             Command::Risk(_) => ("risk", &["score"]),
@@ -96,6 +97,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Update(args) => update::run(args, work),
         Command::Outdated(args) => outdated::run(args, work),
         Command::Unused(args) => unused::run(args, work),
+        Command::Bin(args) => bin::run(args, work),
         Command::Why(args) => why::run(args, work),
         Command::Diff(args) => diff::run(args, work),
         Command::Risk(args) => risk::run(args, work),

@@ -9,7 +9,7 @@ use maint_core::failure::Failure;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
-use crate::cli::{DbAction, SECTION};
+use crate::cli::{DbAction, Pin, SECTION};
 use crate::db::{Database, DbError, Packed, Stamp, pack, verify};
 use crate::source;
 use crate::work::Work;
@@ -25,9 +25,9 @@ pub fn run(action: &DbAction, work: &mut Work<'_>) -> Result<(), Failure> {
         DbAction::Pack { into, change } => {
             let from = named(work)?;
             open_guard(change, &mut work.settings, &work.cancel)?;
-            write(&from, None, into, change, work)
+            write(&from, None, into, None, change, work)
         }
-        DbAction::Fetch { from, into, change } => fetch(from, into, change, work),
+        DbAction::Fetch { from, into, pin, change } => fetch(from, into, pin.as_ref(), change, work),
         DbAction::Diff { old, new } => diff(old, new, work),
     }
 }
@@ -65,9 +65,7 @@ fn info(work: &mut Work<'_>) -> Result<(), Failure> {
 fn check(work: &mut Work<'_>) -> Result<(), Failure> {
     let path = named(work)?;
     work.subject = path.display().to_string();
-    // A directory is read whole whenever it is opened.
-    let read = if path.is_dir() { Database::open(&path).map(|database| database.stamp) } else { verify(&path) };
-    let record = match read {
+    let record = match verify(&path) {
         Ok(stamp) => told(Kind::Check, &stamp, Status::Ok, format!("whole: {} advisories", stamp.advisories)),
         Err(error) => Record::new(Kind::Check, &work.subject, Status::Critical, error.to_string()),
     };
@@ -80,6 +78,7 @@ fn write(
     from: &Path,
     called: Option<&str>,
     into: &Path,
+    pin: Option<&Pin>,
     change: &ChangeArgs,
     work: &mut Work<'_>,
 ) -> Result<(), Failure> {
@@ -89,6 +88,9 @@ fn write(
     }
     let Packed { bytes, stamp } = pack(from).map_err(|error| unusable(&error))?;
     let place = called.map_or_else(|| from.display().to_string(), str::to_owned);
+    if let Some(pin) = pin {
+        hold(pin, &stamp, &place)?;
+    }
     let told = |kind, status, message: String| {
         told(kind, &Stamp { path: into.to_owned(), ..stamp.clone() }, status, message)
             .field("size_bytes", bytes.len())
@@ -112,22 +114,48 @@ fn write(
     Ok(())
 }
 
-fn fetch(from: &str, into: &Path, change: &ChangeArgs, work: &mut Work<'_>) -> Result<(), Failure> {
+fn fetch(from: &str, into: &Path, pin: Option<&Pin>, change: &ChangeArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     open_guard(change, &mut work.settings, &work.cancel)?;
     from.clone_into(&mut work.subject);
     let place = tempfile::tempdir().map_err(|error| Failure::critical(format!("cannot make a directory: {error}")))?;
     let checkout = place.path().join("advisories");
+    std::fs::create_dir(&checkout).map_err(|error| Failure::critical(format!("cannot make a directory: {error}")))?;
+    let wanted = match pin {
+        Some(Pin::Commit(commit)) => commit,
+        _ => "HEAD",
+    };
+    git(from, &checkout, &["init", "--quiet"])?;
+    git(from, &checkout, &["fetch", "--quiet", "--depth", "1", "--", from, wanted])?;
+    git(from, &checkout, &["-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD"])?;
+    write(&checkout, Some(from), into, pin, change, work)
+}
+
+/// Runs git for a checkout; the working directory stays ours, as `from` may be a path.
+fn git(from: &str, checkout: &Path, args: &[&str]) -> Result<(), Failure> {
     let mut git = std::process::Command::new("git");
-    git.args(["clone", "--quiet", "--depth", "1", "--", from]).arg(&checkout);
+    git.arg("--git-dir").arg(checkout.join(".git")).arg("--work-tree").arg(checkout).args(args);
     // Nobody is there to be asked for a password.
     git.env("GIT_TERMINAL_PROMPT", "0").stdin(std::process::Stdio::null());
     let output = git.output().map_err(|error| Failure::usage(format!("cannot run git: {error}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: String = said.trim().chars().filter(|c| !c.is_control()).collect();
-        return Err(Failure::critical(format!("git cannot get {from}: {said}")));
+    if output.status.success() {
+        return Ok(());
     }
-    write(&checkout, Some(from), into, change, work)
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.trim().chars().filter(|c| !c.is_control()).collect();
+    Err(Failure::critical(format!("git cannot get {from}: {said}")))
+}
+
+/// Whether what was got is what was wanted.
+fn hold(pin: &Pin, stamp: &Stamp, from: &str) -> Result<(), Failure> {
+    let (wanted, got) = match pin {
+        Pin::Commit(commit) => (commit, stamp.commit.as_deref().unwrap_or("no commit")),
+        Pin::Sha256(digest) => (digest, stamp.sha256.as_str()),
+    };
+    if wanted == got {
+        return Ok(());
+    }
+    Err(Failure::critical(format!("{from} has {got}, and {wanted} was asked for: nothing was written"))
+        .hint("look at what changed before you pin the other one"))
 }
 
 fn diff(old: &Path, new: &Path, work: &mut Work<'_>) -> Result<(), Failure> {

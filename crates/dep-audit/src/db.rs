@@ -15,9 +15,10 @@ use crate::advisory::{Advisory, Collection};
 
 mod directory;
 mod markdown;
+mod osv;
 mod pack;
 
-pub use pack::{Packed, pack, verify};
+pub use pack::{Packed, pack};
 
 /// A database cannot be used. None of these is ever taken for "nothing found".
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ impl DbError {
 pub struct Stamp {
     /// The path that was given.
     pub path: PathBuf,
-    /// `directory`, `git` or `pack`.
+    /// `directory`, `git`, `pack` or `osv`.
     pub form: &'static str,
     /// The commit of a git checkout, or the one that a pack was made of.
     pub commit: Option<String>,
@@ -87,7 +88,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens whatever is at `path`: a directory of advisories, a git checkout of one, or a `.tar.zst` of either.
+    /// Opens whatever is at `path`: a directory of advisories, a git checkout of one, a `.tar.zst` of either, or a zip
+    /// archive of advisories in OSV's form.
     ///
     /// # Errors
     /// It is not there, cannot be read, is empty, or something in it does not hold.
@@ -99,7 +101,13 @@ impl Database {
             }
             Err(error) => return Err(DbError::read(path)(error)),
         };
-        if meta.is_dir() { directory::open(path) } else { pack::open(path) }
+        if meta.is_dir() {
+            directory::open(path)
+        } else if osv::is_archive(path)? {
+            osv::open(path)
+        } else {
+            pack::open(path)
+        }
     }
 
     fn new(
@@ -154,6 +162,18 @@ impl Database {
             .filter_map(|&index| self.advisories.get(index))
             .filter(move |advisory| advisory.collection == collection && advisory.affects(version))
     }
+}
+
+/// Reads a database whole; of a pack the index is compared with the texts behind it.
+///
+/// # Errors
+/// It does not hold, or a pack's index is not that of its texts.
+pub fn verify(path: &Path) -> Result<Stamp, DbError> {
+    // All others are read whole whenever they are opened.
+    if path.is_file() && !osv::is_archive(path)? {
+        return pack::verify(path);
+    }
+    Database::open(path).map(|database| database.stamp)
 }
 
 /// SHA-256 over advisories, by their ids and contents.

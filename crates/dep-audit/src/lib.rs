@@ -13,6 +13,7 @@ pub mod advisory;
 pub mod alert;
 pub mod audit;
 pub mod baseline;
+pub mod bin;
 pub mod cli;
 pub mod commands;
 pub mod database;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustsec::cargo_lock::{Lockfile, Package};
 
+mod plain;
+
 /// A lock file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -48,8 +50,6 @@ pub struct Lock {
     pub path: PathBuf,
     /// Its packages, in the file's order.
     pub packages: Vec<Locked>,
-    /// As the library reads it, for its dependency tree.
-    pub file: Lockfile,
 }
 
 impl Lock {
@@ -67,22 +67,25 @@ impl Lock {
     /// # Errors
     /// It does not hold.
     pub fn parse(path: &Path, text: &str) -> Result<Self, LockError> {
-        let format = |why: String| LockError::Format { path: path.to_owned(), why };
-        let file: Lockfile = text.parse().map_err(|error: rustsec::cargo_lock::Error| format(error.to_string()))?;
-        let lines = lines(text);
-        let packages = file
-            .packages
-            .iter()
-            .map(|package| {
-                let is_it = |(_, name, version): &&(usize, &str, &str)| {
-                    *name == package.name.as_str() && *version == package.version.to_string()
-                };
-                let line = lines.iter().find(is_it).map_or(1, |(line, _, _)| *line);
-                Locked { package: package.clone(), line }
-            })
-            .collect();
-        Ok(Lock { path: path.to_owned(), packages, file })
+        let packages = match plain::packages(text) {
+            Some(packages) => packages,
+            None => by_library(path, text)?,
+        };
+        Ok(Lock { path: path.to_owned(), packages })
     }
+}
+
+fn by_library(path: &Path, text: &str) -> Result<Vec<Locked>, LockError> {
+    let format = |why: String| LockError::Format { path: path.to_owned(), why };
+    let file: Lockfile = text.parse().map_err(|error: rustsec::cargo_lock::Error| format(error.to_string()))?;
+    let lines = lines(text);
+    let line = |package: &Package| {
+        let is_it = |(_, name, version): &&(usize, &str, &str)| {
+            *name == package.name.as_str() && *version == package.version.to_string()
+        };
+        lines.iter().find(is_it).map_or(1, |(line, _, _)| *line)
+    };
+    Ok(file.packages.into_iter().map(|package| Locked { line: line(&package), package }).collect())
 }
 
 /// Line, name and version of every `[[package]]`, as cargo writes them: one key a line.
@@ -109,25 +112,4 @@ fn lines(text: &str) -> Vec<(usize, &str, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "# made by cargo\nversion = 4\n\n[[package]]\nname = \"one\"\nversion = \"0.1.0\"\n\
-        dependencies = [\n \"two\",\n]\n\n[[package]]\nname = \"two\"\nversion = \"1.2.3\"\n\
-        source = \"registry+https://github.com/rust-lang/crates\u{2e}io-index\"\n";
-
-    #[test]
-    fn packages_know_their_lines_and_where_they_come_from() {
-        let lock = Lock::parse(Path::new("Cargo.lock"), TEXT).unwrap();
-        let found: Vec<_> = lock.packages.iter().map(|p| (p.package.name.as_str(), p.line)).collect();
-        assert_eq!(found, [("one", 4), ("two", 11)]);
-        assert!(!lock.packages[0].is_from_the_registry());
-        assert!(lock.packages[1].is_from_the_registry());
-    }
-
-    #[test]
-    fn what_is_no_lock_file_is_named() {
-        let error = Lock::parse(Path::new("x/Cargo.lock"), "[[package]]\nname = 3\n").unwrap_err();
-        assert!(error.to_string().starts_with("x/Cargo.lock: "), "{error}");
-    }
-}
+mod tests;

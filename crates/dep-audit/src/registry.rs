@@ -126,39 +126,67 @@ impl Registry {
     /// # Errors
     /// Its entry cannot be read.
     pub fn releases(&self, name: &str) -> Result<Option<Vec<Release>>, Failure> {
-        let Ok(name) = KrateName::cargo(name) else { return Ok(None) };
-        let path = self.directory.join(name.relative_path(None));
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
-        };
-        let versions = match self.form {
-            Form::Cache => cached(&bytes),
-            Form::Local => lines(&bytes),
-        };
-        let versions = versions.map_err(|why| {
-            Failure::usage(format!("{} is not an entry of cargo's index: {why}", path.display()))
-                .hint("try again, as cargo may just have been writing it; `cargo update --dry-run` writes it anew")
-        })?;
-        let mut releases: Vec<Release> = versions.iter().filter_map(release).collect();
+        let Some((path, bytes)) = self.entry(name)? else { return Ok(None) };
+        let versions =
+            rows(self.form, &bytes).and_then(|rows| rows.into_iter().map(read).collect::<Result<Vec<_>, _>>());
+        let mut releases: Vec<Release> = versions.map_err(broken(&path))?.iter().filter_map(release).collect();
         releases.sort_by(|a, b| a.version.cmp(&b.version));
         Ok(Some(releases))
     }
+
+    /// The versions of a crate that were taken back; `None` when the cache does not know the crate. An audit asks this of
+    /// every package, so the releases that say plainly that they were not are not read further.
+    ///
+    /// # Errors
+    /// Its entry cannot be read.
+    pub fn yanked(&self, name: &str) -> Result<Option<Vec<Version>>, Failure> {
+        let Some((path, bytes)) = self.entry(name)? else { return Ok(None) };
+        // Within a string of JSON the quotes would have a backslash in front of them. Registries differ in the space.
+        let plainly_not = [&b"\"yanked\":false"[..], b"\"yanked\": false"].map(memchr::memmem::Finder::new);
+        let is_open = |row: &&[u8]| plainly_not.iter().all(|finder| finder.find(row).is_none());
+        let versions: Result<Vec<_>, _> =
+            rows(self.form, &bytes).and_then(|rows| rows.into_iter().filter(is_open).map(read).collect());
+        let versions: Vec<IndexVersion> = versions.map_err(broken(&path))?;
+        let yanked = versions.iter().filter(|version| version.is_yanked());
+        Ok(Some(yanked.filter_map(|version| version.version.parse().ok()).collect()))
+    }
+
+    /// A crate's entry and where it is; `None` when there is none.
+    fn entry(&self, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
+        let Ok(name) = KrateName::cargo(name) else { return Ok(None) };
+        let path = self.directory.join(name.relative_path(None));
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some((path, bytes))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+        }
+    }
 }
 
-fn cached(bytes: &[u8]) -> Result<Vec<IndexVersion>, String> {
-    let entry = ValidCacheEntry::read(bytes).map_err(|error| error.to_string())?;
-    let package = entry.to_krate(None).map_err(|error| error.to_string())?;
-    Ok(package.map(|package| package.versions).unwrap_or_default())
+fn broken(path: &Path) -> impl FnOnce(String) -> Failure {
+    move |why| {
+        Failure::usage(format!("{} is not an entry of cargo's index: {why}", path.display()))
+            .hint("try again, as cargo may just have been writing it; `cargo update --dry-run` writes it anew")
+    }
 }
 
-fn lines(bytes: &[u8]) -> Result<Vec<IndexVersion>, String> {
-    bytes
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()))
-        .collect()
+/// The releases of an entry, each a text of JSON.
+fn rows(form: Form, bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
+    match form {
+        Form::Local => Ok(bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect()),
+        Form::Cache => {
+            let entries = ValidCacheEntry::read(bytes).map_err(|error| error.to_string())?.version_entries;
+            // Version, NUL, its JSON, NUL, and so on (cargo, src/cargo/sources/registry/index/cache.rs).
+            let parts: Vec<&[u8]> =
+                entries.strip_suffix(b"\0").ok_or("it is cut off")?.split(|byte| *byte == 0).collect();
+            let pairs = parts.chunks(2).map(|pair| pair.get(1).copied().ok_or_else(|| "it is cut off".to_owned()));
+            pairs.collect()
+        }
+    }
+}
+
+fn read(row: &[u8]) -> Result<IndexVersion, String> {
+    serde_json::from_slice(row).map_err(|error| error.to_string())
 }
 
 fn release(found: &IndexVersion) -> Option<Release> {

@@ -67,17 +67,18 @@ pub fn of_toolchain(part: &str, version: &Version, advisory: &Advisory) -> Findi
     }
 }
 
-fn plain(lock: &Lock, locked: &Locked, kind: FindingKind, title: &str) -> Finding {
+/// A package of which no advisory speaks, as it comes from elsewhere; `at` is the file that has it.
+pub(crate) fn unscanned(at: &std::path::Path, name: &str, version: &Version, title: &str) -> Finding {
     Finding {
-        kind,
+        kind: FindingKind::Unscanned,
         id: String::new(),
         aliases: Vec::new(),
         title: title.to_owned(),
         url: None,
-        package: locked.package.name.to_string(),
-        version: locked.package.version.to_string(),
-        lockfile: lock.path.clone(),
-        line: locked.line,
+        package: name.to_owned(),
+        version: version.to_string(),
+        lockfile: at.to_owned(),
+        line: 0,
         tier: None,
         severity: Severity::Unknown,
         patched: Vec::new(),
@@ -85,6 +86,11 @@ fn plain(lock: &Lock, locked: &Locked, kind: FindingKind, title: &str) -> Findin
         excepted: None,
         known: false,
     }
+}
+
+fn plain(lock: &Lock, locked: &Locked, kind: FindingKind, title: &str) -> Finding {
+    let package = &locked.package;
+    Finding { kind, line: locked.line, ..unscanned(&lock.path, package.name.as_str(), &package.version, title) }
 }
 
 /// Advisories are other people's text, and a terminal obeys control characters.

@@ -292,12 +292,78 @@ fn a_database_is_fetched_whole_or_the_old_one_stays() {
     let (output, _) = world.run(&["db", "fetch", "--from", &nowhere, "--into", path]);
     assert_eq!(output.code, 2, "{output}");
     assert_eq!(fs::read(&pack).unwrap(), before);
+    // Only what is pinned is taken, even where there is something newer.
+    let step =
+        |all: &[Value]| of_kind(all, "step").first().map(|step| step["data"]["commit"].as_str().unwrap().to_owned());
+    let (_, all) = world.run(&["db", "fetch", "--from", &from, "--into", path]);
+    let first = step(&all).unwrap();
+    let digest = format!("sha256:{}", of_kind(&all, "step")[0]["data"]["sha256"].as_str().unwrap());
+    world.advisory("RUSTSEC-2026-0778", "used", "patched = []");
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "one more"]);
+    let pinned = |pin: &str| world.run(&["db", "fetch", "--from", &from, "--into", path, "--pin", pin]);
+    let (output, all) = pinned(&first);
+    assert_eq!((output.code, step(&all)), (0, Some(first.clone())), "{output}");
+    assert_eq!(fs::read(&pack).unwrap(), before);
+    for other in [digest.as_str(), &"0".repeat(40)] {
+        let (output, _) = pinned(other);
+        assert_eq!(output.code, 2, "{other}: {output}");
+        assert_eq!(fs::read(&pack).unwrap(), before, "{other}");
+    }
+    let (output, _) = pinned(&first[..12]);
+    assert_eq!(output.code, 3, "a part of a commit: {output}");
+    git(&["reset", "--quiet", "--hard", &first]);
+    let (output, _) = pinned(&digest);
+    assert_eq!(output.code, 0, "{output}");
     // What was added since is told.
     world.advisory("RUSTSEC-2026-0777", "used", "patched = []");
     let (output, all) = world.run(&["db", "diff", path, world.path("db").to_str().unwrap()]);
     assert_eq!(output.code, 0, "{output}");
     let new: Vec<_> = of_kind(&all, "metric").into_iter().map(|metric| metric["subject"].clone()).collect();
     assert_eq!(new, ["RUSTSEC-2026-0777"], "{output}");
+}
+
+#[test]
+fn an_archive_of_osv_is_a_database() {
+    let world = World::new();
+    world.publish("used", "1.0.0", &[]);
+    world.need(&["used 1"]);
+    let archive = world.path("all.zip");
+    let entry = serde_json::json!({
+        "id": "RUSTSEC-2026-0042", "modified": "2026-05-26T00:00:00Z", "published": "2026-05-25T12:00:00Z", "summary": "It reads too far",
+        "affected": [{"package": {"ecosystem": concat!("crates", ".io"), "name": "used"},
+            "ranges": [{"type": "SEMVER", "events": [{"introduced": "0.0.0-0"}, {"fixed": "1.0.1"}]}]}],
+    });
+    let zipped = |entry: &str| {
+        let made =
+            "import sys,zipfile; zipfile.ZipFile(sys.argv[1],'w',zipfile.ZIP_DEFLATED).writestr('a.json',sys.argv[2])";
+        let output = run(std::process::Command::new("python3").args(["-c", made]).arg(&archive).arg(entry)).unwrap();
+        assert_eq!(output.code, 0, "{output}");
+    };
+    let audit = || {
+        let mut command = tool("dep-audit", &world.path("state")).unwrap();
+        command.args(["--now", super::update_world::NOW, "-o", "ndjson", "--db"]).arg(&archive);
+        let output = run(command.arg("security-audit").arg(world.lockfile())).unwrap();
+        let all = records(&output.stdout).unwrap();
+        (output, all)
+    };
+    zipped(&entry.to_string());
+    let (output, all) = audit();
+    assert_eq!(output.code, 2, "{output}");
+    assert_eq!(finding(&all, "RUSTSEC-2026-0042")["patched"], serde_json::json!([">=1.0.1"]));
+    let summary = of_kind(&all, "summary")[0]["data"].clone();
+    assert_eq!(
+        (&summary["database"]["form"], &summary["database"]["advisories"]),
+        (&"osv".into(), &1.into()),
+        "{output}"
+    );
+    // The healthy twin, and one that cannot be read.
+    zipped(&entry.to_string().replace("1.0.1", "1.0.0"));
+    let (output, _) = audit();
+    assert_eq!(output.code, 0, "{output}");
+    zipped(&entry.to_string().replace("1.0.1", "x"));
+    let (output, _) = audit();
+    assert_eq!(output.code, 3, "{output}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Of `security-audit`, `why`, `diff` and `db`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use maint_core::cli::ChangeArgs;
@@ -37,6 +38,17 @@ pub struct SecurityAuditArgs {
     pub toolchain: bool,
 }
 
+/// Of `bin`.
+#[derive(Debug, Args)]
+pub struct BinArgs {
+    /// Programs: ELF, PE or Mach-O
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What is critical: active, any, low, medium, high, critical
+    #[arg(long, value_name = "WHAT")]
+    pub fail_on: Option<String>,
+}
+
 /// Of `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
@@ -52,6 +64,32 @@ pub struct DiffArgs {
     pub old: PathBuf,
     /// The newer lock file
     pub new: PathBuf,
+}
+
+/// What a database must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// That commit, whole.
+    Commit(String),
+    /// Advisories of that digest.
+    Sha256(String),
+}
+
+impl FromStr for Pin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.to_ascii_lowercase();
+        let is_hex = |text: &str, lengths: &[usize]| {
+            lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        match lower.strip_prefix("sha256:") {
+            Some(digest) if is_hex(digest, &[64]) => Ok(Pin::Sha256(digest.to_owned())),
+            // A shorter one may come to mean another commit tomorrow.
+            None if is_hex(&lower, &[40, 64]) => Ok(Pin::Commit(lower)),
+            _ => Err("neither a whole commit (40 or 64 hexadecimal digits) nor sha256: and 64 of them".to_owned()),
+        }
+    }
 }
 
 /// Of `db`.
@@ -78,6 +116,9 @@ pub enum DbAction {
         /// Where to write, as NAME.tar.zst
         #[arg(long, value_name = "FILE")]
         into: PathBuf,
+        /// Take these advisories and no others: a commit, or sha256:HEX as `db info` tells it
+        #[arg(long, value_name = "COMMIT|sha256:HEX")]
+        pin: Option<Pin>,
         /// Guards.
         #[command(flatten)]
         change: ChangeArgs,

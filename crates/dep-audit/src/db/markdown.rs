@@ -20,17 +20,9 @@ pub(super) fn read(path: &str, text: &str, collection: Collection) -> Result<Opt
         Some(Informational::Unmaintained) => AdvisoryKind::Unmaintained,
         Some(_) => AdvisoryKind::Notice,
     };
-    let severity = match read.severity() {
-        None => Severity::Unknown,
-        Some(rustsec::advisory::Severity::None) => Severity::None,
-        Some(rustsec::advisory::Severity::Low) => Severity::Low,
-        Some(rustsec::advisory::Severity::Medium) => Severity::Medium,
-        Some(rustsec::advisory::Severity::High) => Severity::High,
-        Some(rustsec::advisory::Severity::Critical) => Severity::Critical,
-    };
+    let severity = read.severity().map_or(Severity::Unknown, Severity::from);
     let date: Date = meta.date.as_str().parse().map_err(|error| bad(format!("date: {error}")))?;
     let ranges = rustsec::osv::ranges_for_advisory(&read.versions);
-    let functions = read.affected.iter().flat_map(|affected| affected.functions.keys());
     Ok(Some(Advisory {
         id: meta.id.as_str().to_owned(),
         package: meta.package.to_string(),
@@ -38,14 +30,10 @@ pub(super) fn read(path: &str, text: &str, collection: Collection) -> Result<Opt
         kind,
         aliases: meta.aliases.iter().map(|alias| alias.as_str().to_owned()).collect(),
         title: meta.title.clone(),
-        description: meta.description.clone(),
         date,
         url: meta.url.as_ref().map(ToString::to_string),
-        cvss: meta.cvss.as_ref().map(ToString::to_string),
         severity,
         patched: read.versions.patched().to_vec(),
-        unaffected: read.versions.unaffected().to_vec(),
         ranges: ranges.into_iter().map(|range| (range.introduced, range.fixed)).collect(),
-        functions: functions.map(ToString::to_string).collect(),
     }))
 }

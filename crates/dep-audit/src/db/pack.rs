@@ -15,9 +15,9 @@ use crate::advisory::Advisory;
 /// The first member of a pack that was made by us.
 const INDEX: &str = "dep-audit.json";
 /// The form of that member; another one is not read but made anew from the texts.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The most that a pack may unpack to: a hundred times what RustSec's database has today.
-const MOST_BYTES: u64 = 512 << 20;
+pub(super) const MOST_BYTES: u64 = 512 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Index {
@@ -135,10 +135,7 @@ fn of_index(path: &Path, content: &[u8]) -> Result<Option<Database>, String> {
 }
 
 /// Reads a pack whole and compares its index with the texts behind it.
-///
-/// # Errors
-/// It does not hold, or the index is not that of the texts.
-pub fn verify(path: &Path) -> Result<Stamp, DbError> {
+pub(super) fn verify(path: &Path) -> Result<Stamp, DbError> {
     let stamp = open(path)?.stamp;
     let bad = |why: String| DbError::Pack { path: path.to_owned(), why };
     let texts = read(path, |_| Ok(true))?;

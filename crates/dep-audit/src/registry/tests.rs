@@ -119,3 +119,23 @@ fn compilers_are_read_as_manifests_write_them() {
     assert_eq!(compiler("2"), Some(Version::new(2, 0, 0)));
     assert_eq!(compiler("new"), None);
 }
+
+#[test]
+fn yanked_versions_are_those_of_the_whole_entry() {
+    let entries = [
+        line("1.0.0", ""),
+        line("1.1.0", r#","yanked":false"#),
+        line("1.1.1", r#","yanked": false"#),
+        line("1.2.0", r#","yanked":true"#),
+        line("1.3.0", r#","yanked": true"#),
+        line("1.4.0", r#","links":"\"yanked\":false","yanked":true"#),
+    ];
+    let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+    let home = home(DEFAULT, &[("demo", &entries)]);
+    let registry = Registry::open_at(home.path(), home.path()).unwrap();
+    let all: Vec<Version> =
+        registry.releases("demo").unwrap().unwrap().into_iter().filter(|r| r.yanked).map(|r| r.version).collect();
+    assert_eq!(all.len(), 3);
+    assert_eq!(registry.yanked("demo").unwrap().unwrap(), all);
+    assert_eq!(registry.yanked("other").unwrap(), None);
+}
