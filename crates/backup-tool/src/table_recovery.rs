@@ -66,15 +66,12 @@ pub fn run(args: &TableRecoveryArgs, work: &mut Work<'_>) -> Result<(), Failure>
         programs::find(&work.settings, "pg_dump", backup.major())?,
         programs::find(&work.settings, "pg_restore", backup.major())?,
     );
-    let place = match &goal {
-        Goal::Schema(schema) => format!("schema {schema}"),
-        Goal::Name(name) => format!("the name {name}"),
-    };
     let message = format!(
-        "as it was at {}, from {} and {} WAL segments, into {place} of {}",
+        "as it was at {}, from {} and {} WAL segments, into {} of {}",
         wanted.point,
         backup.label,
         prepared.segments.len(),
+        goal.shown(),
         live.database()
     );
     let plan = Record::new(Kind::Plan, args.table.clone(), Status::Planned, message).field("label", &backup.label);
@@ -115,26 +112,14 @@ pub fn run(args: &TableRecoveryArgs, work: &mut Work<'_>) -> Result<(), Failure>
     let file = scratch.directory().join("table.dump");
     program(&dump, &old, &["-Fc", "--no-owner", "--no-privileges", "-n", &quote_ident(&schema), "-f"], &file)?;
     let made_schema = work.block_on(make_schema(&mut session, &schema))?;
-    let loaded = program(
-        &load,
-        &live,
-        &[
-            "--no-owner",
-            "--no-privileges",
-            "--exit-on-error",
-            "--single-transaction",
-            "-n",
-            &schema,
-            "-d",
-            live.database(),
-        ],
-        &file,
-    )
-    .and_then(|()| compare(work, &mut session, &moved, &before))
-    .and_then(|()| match &goal {
-        Goal::Schema(_) => Ok(()),
-        Goal::Name(name) => Ok(work.block_on(settle(&mut session, &moved, &table.schema, name))?),
-    });
+    let how = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "-n", &schema, "-d"];
+    let how: Vec<&str> = how.into_iter().chain([live.database()]).collect();
+    let loaded = program(&load, &live, &how, &file)
+        .and_then(|()| compare(work, &mut session, &moved, &before))
+        .and_then(|()| match &goal {
+            Goal::Schema(_) => Ok(()),
+            Goal::Name(name) => Ok(work.block_on(settle(&mut session, &moved, &table.schema, name))?),
+        });
     if let Err(failure) = loaded {
         // Only a schema that this run made is known to hold nothing of others.
         if made_schema {
@@ -147,11 +132,8 @@ pub fn run(args: &TableRecoveryArgs, work: &mut Work<'_>) -> Result<(), Failure>
         let message = "was part of it and was left out: put it back where it is wanted";
         work.run.emit(&Record::new(Kind::Finding, what.clone(), Status::Ok, message));
     }
-    let message = format!(
-        "{} rows as of {}; count and content are those of the past",
-        format_count(before.rows.unsigned_abs()),
-        wanted.point
-    );
+    let rows = format_count(before.rows.unsigned_abs());
+    let message = format!("{rows} rows as of {}; count and content are those of the past", wanted.point);
     let record = Record::new(Kind::Step, format!("{}.{}", final_place.schema, final_place.name), Status::Ok, message);
     work.run.emit(
         &record
@@ -162,6 +144,15 @@ pub fn run(args: &TableRecoveryArgs, work: &mut Work<'_>) -> Result<(), Failure>
             .field("duration_seconds", begun.elapsed().as_secs_f64()),
     );
     Ok(())
+}
+
+impl Goal {
+    fn shown(&self) -> String {
+        match self {
+            Goal::Schema(schema) => format!("schema {schema}"),
+            Goal::Name(name) => format!("the name {name}"),
+        }
+    }
 }
 
 type Found = Option<Result<Relation, Vec<String>>>;

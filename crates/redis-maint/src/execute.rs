@@ -105,58 +105,66 @@ pub async fn execute(
     result
 }
 
+/// How a run goes on.
+#[derive(Default)]
+struct Course {
+    /// Why nothing is started any more.
+    stopped: Option<String>,
+    /// Since when a server refuses.
+    trouble_since: Option<Instant>,
+}
+
 impl Executor<'_> {
     async fn all(&mut self, spool: Spool) -> Result<(), Failure> {
         let mut reader = spool.into_reader()?;
-        let mut stopped: Option<String> = None;
-        let mut trouble_since: Option<Instant> = None;
+        let mut course = Course::default();
         loop {
             // The largest batch that any pace allows; each server takes it in as many pieces as its own pace says.
             let steps = reader.take(256)?;
             if steps.is_empty() {
-                break;
+                return Ok(());
             }
             let mut groups: BTreeMap<(usize, u32), Vec<Step>> = BTreeMap::new();
             for step in steps {
                 groups.entry((self.topology.node_of(&step.key_bytes()), step.db)).or_default().push(step);
             }
             for (place, steps) in groups {
-                let mut rest = steps;
-                while !rest.is_empty() {
-                    if stopped.is_none() {
-                        stopped = self.guard.may_start().err().map(|stop| stop.reason().to_owned());
+                self.group(place, steps, &mut course).await?;
+            }
+        }
+    }
+
+    /// Carries out steps of one place, or tells of each why it was left.
+    async fn group(&mut self, place: (usize, u32), mut rest: Vec<Step>, course: &mut Course) -> Result<(), Failure> {
+        while !rest.is_empty() {
+            if course.stopped.is_none() {
+                course.stopped = self.guard.may_start().err().map(|stop| stop.reason().to_owned());
+            }
+            if let Some(reason) = &course.stopped {
+                for step in rest.drain(..) {
+                    self.report(&step, Status::Left, reason);
+                }
+                break;
+            }
+            match self.some(place, &mut rest).await {
+                Ok(None) => course.trouble_since = None,
+                Ok(Some(reason)) => course.stopped = Some(format!("not started: {reason}")),
+                Err(trouble) if trouble.may_pass() => {
+                    // A server that is found again and refuses again is as lost as one that is not found.
+                    let since = *course.trouble_since.get_or_insert_with(Instant::now);
+                    let given_up = since + self.limits.manners.patience;
+                    if let Err(failure) = self.find_again(&trouble, given_up).await {
+                        course.stopped = Some(format!("not started: {}", failure.message));
+                        let lost = Record::new(Kind::Check, "server", Status::Critical, failure.message);
+                        self.run.emit(&lost);
                     }
-                    if let Some(reason) = &stopped {
-                        for step in rest.drain(..) {
-                            self.report(&step, Status::Left, reason);
-                        }
-                        break;
+                }
+                Err(trouble) => {
+                    // Nothing was done by this batch, and no later one would fare better.
+                    for step in rest.drain(..) {
+                        self.report(&step, Status::Left, &format!("not started: {trouble}"));
                     }
-                    match self.some(place, &mut rest).await {
-                        Ok(None) => trouble_since = None,
-                        Ok(Some(reason)) => stopped = Some(format!("not started: {reason}")),
-                        Err(trouble) if trouble.may_pass() => {
-                            // A server that is found again and refuses again is as lost as one that is not found.
-                            let since = *trouble_since.get_or_insert_with(Instant::now);
-                            let given_up = since + self.limits.manners.patience;
-                            if let Err(failure) = self.find_again(&trouble, given_up).await {
-                                stopped = Some(format!("not started: {}", failure.message));
-                                self.run.emit(&Record::new(
-                                    Kind::Check,
-                                    "server",
-                                    Status::Critical,
-                                    failure.message.clone(),
-                                ));
-                            }
-                        }
-                        Err(trouble) => {
-                            // Nothing was done by this batch, and no later one would fare better.
-                            for step in rest.drain(..) {
-                                self.report(&step, Status::Left, &format!("not started: {trouble}"));
-                            }
-                            return Err(trouble.into());
-                        }
-                    }
+                    return Err(trouble.into());
                 }
             }
         }

@@ -112,20 +112,24 @@ fn open_all(archive: &Archive, segments: &[Segment], workers: usize, cancel: &Ca
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let first: Mutex<Option<(Segment, ArchiveError)>> = Mutex::new(None);
+    let note = |segment: Segment, error: ArchiveError| {
+        failed.store(true, Ordering::Relaxed);
+        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.as_ref().is_none_or(|(known, _)| segment < *known) {
+            *first = Some((segment, error));
+        }
+    };
+    let open = || {
+        while !failed.load(Ordering::Relaxed) && !cancel.is_cancelled() {
+            let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            if let Err(error) = archive.fetch(WalName::Segment(*segment)) {
+                note(*segment, error);
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..workers.clamp(1, 16) {
-            scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) && !cancel.is_cancelled() {
-                    let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-                    if let Err(error) = archive.fetch(WalName::Segment(*segment)) {
-                        failed.store(true, Ordering::Relaxed);
-                        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                        if first.as_ref().is_none_or(|(known, _)| segment < known) {
-                            *first = Some((*segment, error));
-                        }
-                    }
-                }
-            });
+            scope.spawn(open);
         }
     });
     if let Some(exit) = cancel.exit() {
