@@ -5,13 +5,19 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use maint_core::cli::{CommonArgs, CommonCommand, EXIT_CODES};
-use maint_core::config::Section;
+use maint_core::config::{Section, checked, key};
 use maint_core::failure::Failure;
 use maint_core::threshold::Threshold;
 use maint_core::units::HumanDuration;
 
+use crate::scenario::LIMITS;
+
 /// The keys of `[bench-runner]` in maint.toml.
-pub static SECTION: Section = Section { name: "bench-runner", tables: &[], keys: &[] };
+pub static SECTION: Section = Section {
+    name: "bench-runner",
+    tables: &[],
+    keys: &[key("scenario", "", &[], checked::<PathBuf>, "the load test that runs when none is named")],
+};
 
 /// Load, benchmarks, capacity and baselines that cannot lie.
 #[derive(Debug, Parser)]
@@ -30,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// One URL under load, with response times from the planned start
     Api(Box<ApiArgs>),
+    /// A scenario of several routes, or one URL, up to a rate and down again
+    Load(Box<LoadArgs>),
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),
@@ -74,7 +82,7 @@ pub struct ApiArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// What must hold, as 'p(95)<200ms', 'error_rate<5%', 'rate>=900'; may be repeated
-    #[arg(long, value_name = "LIMIT", default_values = ["p(95)<200ms", "error_rate<5%"])]
+    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
     pub threshold: Vec<Threshold>,
     /// The method
     #[arg(short, long, default_value = "GET")]
@@ -91,6 +99,32 @@ pub struct ApiArgs {
     /// A host besides this machine that load is meant for; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
+}
+
+/// Of `load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// A scenario (TOML) or http://, https://; without it the one of [bench-runner] in maint.toml
+    #[arg(value_name = "FILE|URL")]
+    pub what: Option<String>,
+    /// Of a URL: requests a second at the top
+    #[arg(short, long, value_name = "PER SECOND", value_parser = rate, default_value = "100")]
+    pub rate: f64,
+    /// Of a URL: how long it takes to get there, and down again
+    #[arg(long, default_value = "10s")]
+    pub ramp: HumanDuration,
+    /// Of a URL: how long it stays there
+    #[arg(short, long, default_value = "60s")]
+    pub duration: HumanDuration,
+    /// Of a URL: what must hold; may be repeated
+    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
+    pub threshold: Vec<Threshold>,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    /// Show what would be sent, and stop
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 impl ApiArgs {

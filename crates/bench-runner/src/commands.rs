@@ -11,7 +11,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, api};
+use crate::{TOOL, api, load};
 
 const LOAD_COLUMNS: &[&str] = &["requests_per_second", "response_p50_seconds", "response_p95_seconds"];
 
@@ -20,6 +20,7 @@ impl Command {
     fn task(&self) -> (&'static str, &'static [&'static str]) {
         match self {
             Command::Api(_) => ("api", LOAD_COLUMNS),
+            Command::Load(_) => ("load", LOAD_COLUMNS),
             Command::Common(_) => ("", &[]),
         }
     }
@@ -50,6 +51,7 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
 fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
     match command {
         Command::Api(args) => api::run(args, work),
+        Command::Load(args) => load::run(args, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),
     }

@@ -7,15 +7,18 @@
 //! - [`schedule`] is when requests are to start, [`tally`] what became of them, [`quantile`] what can be said of their
 //!   times, [`verdict`] whether the generator itself kept up.
 //! - [`engine`] sends them: one event loop a thread, nothing shared between threads.
-//! - [`target`] is where, [`report`] how it is told.
+//! - [`target`] is where, [`scenario`] several of them as a file, [`drive`] starts and watches them, [`report`] is how it is told.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod api;
 pub mod cli;
 pub mod commands;
+pub mod drive;
 pub mod engine;
+pub mod load;
 pub mod quantile;
 pub mod report;
+pub mod scenario;
 pub mod schedule;
 pub mod tally;
 pub mod target;

@@ -4,6 +4,7 @@ use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::Status;
 use maint_core::threshold::{Metric, Threshold};
+use maint_core::units::format_seconds;
 
 use crate::engine::run::Ran;
 use crate::quantile::{Quantile, Sample};
@@ -65,6 +66,41 @@ fn rate(ran: &Ran) -> f64 {
     ran.tally.good as f64 / ran.sending.as_secs_f64().max(1e-9)
 }
 
+/// A run in one line; `why` is what is wrong with it.
+pub fn overview(name: &str, ran: &Ran, why: Option<&str>) -> Record {
+    let tally = &ran.tally;
+    let sample = responses(ran);
+    let shown = |q: f64| match sample.quantile(q) {
+        Quantile::Known { value, .. } => format_seconds(value),
+        Quantile::AtLeast(bound) => format!(">= {}", format_seconds(bound)),
+        Quantile::Unknown => "n/a".to_owned(),
+    };
+    let (status, verdict) = match why {
+        Some(why) => (Status::Unknown, format!("invalid: {why}")),
+        None if tally.good == 0 => (Status::Critical, "not one good answer".to_owned()),
+        None => (Status::Ok, "valid".to_owned()),
+    };
+    let mut message = format!(
+        "{verdict}; {} of {} answered well, p50 {}, p95 {}, p99 {}",
+        tally.good,
+        tally.scheduled,
+        shown(0.5),
+        shown(0.95),
+        shown(0.99)
+    );
+    if let Some(trouble) = &ran.trouble {
+        message.push_str("; first trouble: ");
+        message.push_str(trouble);
+    }
+    Record::new(Kind::Check, name, status, message)
+        .field("scheduled", tally.scheduled)
+        .field("completed", tally.completed())
+        .field("requests_per_second", tally.good as f64 / ran.sending.as_secs_f64().max(1e-9))
+        .field("response_p50_seconds", sample.quantile(0.5).known())
+        .field("response_p95_seconds", sample.quantile(0.95).known())
+        .field("response_p99_seconds", sample.quantile(0.99).known())
+}
+
 /// Puts the run into the summary.
 pub fn summarize(run: &Run, ran: &Ran, verdict: Option<&str>) {
     let tally = &ran.tally;
@@ -111,6 +147,15 @@ fn times(run: &Run, name: &str, times: &Times) {
     let sample = Sample::new([times], &Times::default());
     for (quantile, q) in QUANTILES {
         run.result(&format!("{name}_{quantile}_seconds"), sample.quantile(q).known());
+    }
+}
+
+/// Whether a limit is broken for certain.
+pub fn is_broken(limit: &Threshold, ran: &Ran, sample: &Sample) -> bool {
+    match limit.metric.as_ref().and_then(|metric| value(metric, ran, sample)) {
+        Some(Value::Known(value)) => limit.violated(value) == Some(true),
+        Some(Value::AtLeast(bound)) => limit.violated(bound) == Some(true) && limit.violated(f64::MAX) == Some(true),
+        Some(Value::Unknown) | None => false,
     }
 }
 

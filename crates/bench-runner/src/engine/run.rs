@@ -1,11 +1,10 @@
 //! A run: its threads, and what they add up to.
 
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use maint_core::failure::Failure;
 
-use super::worker::{Done, Meeting, Plan, work};
+use super::worker::{Done, Meeting, Plan, Watch, work};
 use crate::schedule::{Arrival, Slots, Stage};
 use crate::tally::Tally;
 use crate::target::Target;
@@ -52,7 +51,7 @@ pub struct Ran {
 ///
 /// # Errors
 /// Nobody is there, or this machine cannot do it.
-pub fn run(target: &Target, load: &Load, stop: &AtomicBool) -> Result<Ran, Failure> {
+pub fn run(target: &Target, load: &Load, watch: &Watch) -> Result<Ran, Failure> {
     let connections = load.connections.max(1);
     let threads = load.threads.clamp(1, connections);
     let meeting = Meeting::new(threads);
@@ -70,7 +69,8 @@ pub fn run(target: &Target, load: &Load, stop: &AtomicBool) -> Result<Ran, Failu
                     drain: nanoseconds(load.drain),
                     timeout: nanoseconds(load.timeout),
                     keep_alive: load.keep_alive,
-                    stop,
+                    watch,
+                    thread,
                 };
                 let meeting = &meeting;
                 scope.spawn(move || work(plan, meeting))
@@ -95,8 +95,26 @@ pub fn run(target: &Target, load: &Load, stop: &AtomicBool) -> Result<Ran, Failu
         let why = trouble.unwrap_or_else(|| "it does not answer".to_owned());
         return Err(Failure::critical(format!("{} ({}) cannot be reached: {why}", target.name, target.address)));
     }
-    let is_partial = stop.load(std::sync::atomic::Ordering::Relaxed) && elapsed < load.duration;
+    let is_partial = watch.stop.load(std::sync::atomic::Ordering::Relaxed) && elapsed < load.duration;
     Ok(Ran { tally, sending: load.duration.min(elapsed), elapsed, cpu, trouble, is_partial })
+}
+
+impl Ran {
+    /// Several runs that went side by side, as one.
+    pub fn together(runs: &[Ran]) -> Ran {
+        let mut tally = Tally::default();
+        for ran in runs {
+            tally.add(&ran.tally);
+        }
+        Ran {
+            tally,
+            sending: runs.iter().map(|ran| ran.sending).max().unwrap_or_default(),
+            elapsed: runs.iter().map(|ran| ran.elapsed).max().unwrap_or_default(),
+            cpu: runs.iter().flat_map(|ran| ran.cpu.iter().copied()).collect(),
+            trouble: runs.iter().find_map(|ran| ran.trouble.clone()),
+            is_partial: runs.iter().any(|ran| ran.is_partial),
+        }
+    }
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -4,10 +4,10 @@
 //! an idle connection or waits in a queue for one; its time runs from its planned start either way. Sockets are
 //! edge-triggered and ready for both directions from the start, so that a request costs one write, one wait and one read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, OnceLock};
+use std::sync::{Barrier, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -23,6 +23,8 @@ use crate::target::Target;
 const REST: u64 = 10_000_000;
 /// The longest wait, so that an interruption is noticed.
 const LONGEST_WAIT: u64 = 100_000_000;
+/// How often others are told of the counts.
+const SECOND: u64 = 1_000_000_000;
 /// What is read at once.
 const BUFFER: usize = 64 * 1024;
 /// How many events are taken at once.
@@ -45,8 +47,45 @@ pub struct Plan<'a> {
     pub timeout: u64,
     /// Use connections for more than one request.
     pub keep_alive: bool,
+    /// Through which others look at the run.
+    pub watch: &'a Watch,
+    /// Which of its threads this is.
+    pub thread: usize,
+}
+
+/// A run as others see it while it lasts: they look at its counts once a second, and may end it.
+#[derive(Debug, Default)]
+pub struct Watch {
     /// Set when the run is to end early.
-    pub stop: &'a AtomicBool,
+    pub stop: AtomicBool,
+    /// What each thread has counted so far, where somebody looks.
+    counts: Option<Mutex<BTreeMap<usize, Tally>>>,
+}
+
+impl Watch {
+    /// One whose counts can be looked at. Copying them takes a thread about half a millisecond each second.
+    pub fn with_counts() -> Self {
+        Watch { stop: AtomicBool::new(false), counts: Some(Mutex::default()) }
+    }
+
+    /// What was counted so far; nothing where nobody is to look.
+    pub fn counted(&self) -> Tally {
+        let mut all = Tally::default();
+        let counts = self.counts.as_ref().map(|counts| counts.lock().unwrap_or_else(PoisonError::into_inner));
+        counts.iter().flat_map(|counts| counts.values()).for_each(|tally| all.add(tally));
+        all
+    }
+
+    fn tell(&self, thread: usize, tally: &Tally) {
+        // Whoever is looking right now has the counts of a second ago, and nobody waits.
+        if let Some(Ok(mut counts)) = self.counts.as_ref().map(Mutex::try_lock) {
+            counts.insert(thread, tally.clone());
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// What the threads of a run have in common: where they meet before it begins.
@@ -137,6 +176,8 @@ struct Worker<'a> {
     number: u64,
     under_way: u64,
     counted_until: u64,
+    /// When others are told next how far it is.
+    tell_at: u64,
     start: Instant,
     buffer: Vec<u8>,
     tally: Tally,
@@ -199,6 +240,7 @@ impl<'a> Worker<'a> {
             number: 0,
             under_way: 0,
             counted_until: 0,
+            tell_at: SECOND,
             start: Instant::now(),
             buffer: vec![0; BUFFER],
             tally: Tally::default(),
@@ -220,10 +262,7 @@ impl<'a> Worker<'a> {
         for index in 0..self.connections.len() {
             self.open(index);
         }
-        while self.count(State::Opening) > 0
-            && self.now() < self.plan.timeout
-            && !self.plan.stop.load(Ordering::Relaxed)
-        {
+        while self.count(State::Opening) > 0 && self.now() < self.plan.timeout && !self.plan.watch.is_over() {
             self.wait(LONGEST_WAIT);
         }
         for index in 0..self.connections.len() {
@@ -245,7 +284,11 @@ impl<'a> Worker<'a> {
             self.serve(now);
             let is_over =
                 now >= self.plan.until && self.next_slot.is_none() && self.queue.is_empty() && self.under_way == 0;
-            if is_over || now >= end || self.plan.stop.load(Ordering::Relaxed) {
+            if now >= self.tell_at {
+                self.plan.watch.tell(self.plan.thread, &self.tally);
+                self.tell_at = now.saturating_add(SECOND);
+            }
+            if is_over || now >= end || self.plan.watch.is_over() {
                 break;
             }
             let next = [
