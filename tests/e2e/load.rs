@@ -3,6 +3,7 @@
 //! On a machine that is busy the generator may find itself late and say so (exit 3, the verdict says why): that is its duty,
 //! so these tests hold what was measured, and take that verdict for an answer wherever it is not the question.
 
+mod baseline;
 mod scenario;
 
 use std::thread::sleep;

@@ -14,7 +14,7 @@ use maint_core::child::{Child, CommandSpec, Ended, Line};
 use maint_core::cli::CommonArgs;
 use maint_core::failure::Failure;
 use maint_core::guard::Guard;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::{Exit, Severity, Status};
@@ -92,10 +92,7 @@ pub(crate) async fn routine(
         Some(dir) => dir.clone(),
         None => workspace::state_dir()?,
     };
-    let _lock = RunLock::acquire(&state_dir, cycle.name()).map_err(|error| match error {
-        LockError::Held { .. } => Failure::not_now(error.to_string()),
-        LockError::Io { .. } => Failure::usage(error.to_string()),
-    })?;
+    let _lock = RunLock::acquire(&state_dir, cycle.name()).map_err(Failure::from)?;
     run.journal_in(&state_dir)?;
     let routine = Routine { bin_dir, state_dir, common, run, cancel: Cancel::on_signals()? };
     for (name, day) in days {

@@ -38,6 +38,8 @@ pub enum Command {
     Api(Box<ApiArgs>),
     /// A scenario of several routes, or one URL, up to a rate and down again
     Load(Box<LoadArgs>),
+    /// Is it as fast as it was: a load test against those before it; without an action the one of [bench-runner] is run
+    Baseline(BaselineArgs),
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),
@@ -125,6 +127,53 @@ pub struct LoadArgs {
     /// Show what would be sent, and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Of `baseline`.
+#[derive(Debug, Args)]
+pub struct BaselineArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Option<BaselineAction>,
+    /// Worse by so much does not matter
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = part)]
+    pub tolerance: f64,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
+
+/// What to do with baselines.
+#[derive(Debug, Subcommand)]
+pub enum BaselineAction {
+    /// Add the run whose records are fed in (`-o ndjson`)
+    Save {
+        /// The baseline
+        name: String,
+    },
+    /// Compare the run whose records are fed in
+    Check(CheckArgs),
+    /// What baselines there are
+    List,
+}
+
+/// Of `baseline check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The baseline
+    pub name: String,
+    /// Worse by so much does not matter
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = part)]
+    pub tolerance: f64,
+}
+
+/// A part of something: `10%` or `0.1`.
+fn part(text: &str) -> Result<f64, String> {
+    let value = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    value.ok().filter(|value| (0.0..=10.0).contains(value)).ok_or_else(|| "write 10% or 0.1, at most 1000%".to_owned())
 }
 
 impl ApiArgs {

@@ -11,6 +11,7 @@
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod api;
+pub mod baseline;
 pub mod cli;
 pub mod commands;
 pub mod drive;

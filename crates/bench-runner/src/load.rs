@@ -73,11 +73,19 @@ fn plan(prepared: &Prepared, work: &Work<'_>) {
     }
 }
 
-/// Sends the load, tells of every route and limit, and returns all of it as one run.
+/// What came of a scenario.
+pub struct Measured {
+    /// All of it as one run.
+    pub ran: Ran,
+    /// Why it says nothing that could be compared with other runs; `None` when it does.
+    pub refused: Option<String>,
+}
+
+/// Sends the load, and tells of every route and limit.
 ///
 /// # Errors
 /// A target cannot be reached, or this machine cannot do it.
-pub fn measure(prepared: &Prepared, work: &Work<'_>) -> Result<Ran, Failure> {
+pub fn measure(prepared: &Prepared, work: &Work<'_>) -> Result<Measured, Failure> {
     let jobs: Vec<Job<'_>> =
         prepared.routes.iter().map(|route| Job { target: &route.target, load: &route.load }).collect();
     let mut aborted: Option<(String, Duration)> = None;
@@ -118,7 +126,14 @@ pub fn measure(prepared: &Prepared, work: &Work<'_>) -> Result<Ran, Failure> {
         let message = format!("ended after {} because it was broken", format_seconds(elapsed.as_secs_f64()));
         work.run.emit(&Record::new(Kind::Check, limit, Status::Critical, message));
     }
-    Ok(all)
+    let refused = if all.is_partial {
+        Some("it was ended before its time".to_owned())
+    } else if all.tally.good == 0 {
+        Some("there was not one good answer".to_owned())
+    } else {
+        why
+    };
+    Ok(Measured { ran: all, refused })
 }
 
 /// What there is of a run that goes on.

@@ -62,7 +62,7 @@ pub fn value(metric: &Metric, ran: &Ran, sample: &Sample) -> Option<Value> {
 }
 
 /// Good answers a second of the time in which requests were started.
-fn rate(ran: &Ran) -> f64 {
+pub fn rate(ran: &Ran) -> f64 {
     ran.tally.good as f64 / ran.sending.as_secs_f64().max(1e-9)
 }
 

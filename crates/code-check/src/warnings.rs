@@ -100,8 +100,7 @@ fn update(path: &Path, compiled: &Compiled, dry_run: bool, work: &Work<'_>) -> R
     }
     let counts = counts(compiled);
     let state = state_directory()?;
-    let _lock = RunLock::acquire(&state, &format!("code-check ratchet {subject}"))
-        .map_err(|error| Failure::not_now(error.to_string()))?;
+    let _lock = RunLock::acquire(&state, &format!("code-check ratchet {subject}")).map_err(Failure::from)?;
     // Somebody may have lowered it while we compiled; from that it must not rise.
     let before = Ratchet::read(path)?;
     let after = before.as_ref().map_or_else(|| Ratchet::first(&counts), |before| before.lowered(&counts));

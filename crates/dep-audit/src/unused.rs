@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use cargo_metadata::{DependencyKind, Metadata, Package, PackageId};
 use maint_core::cli::{open_guard, state_directory};
 use maint_core::failure::Failure;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
@@ -150,11 +150,7 @@ fn fix(proof: &Proof, manifests: &BTreeSet<PathBuf>, args: &UnusedArgs, work: &W
     if !args.change.dry_run && !manifests.is_empty() {
         let state = state_directory()?;
         work.run.journal_in(&state)?;
-        let _lock =
-            RunLock::acquire(&state, &format!("dep-audit unused {}", work.subject)).map_err(|error| match error {
-                LockError::Held { .. } => Failure::not_now(error.to_string()),
-                LockError::Io { .. } => Failure::usage(error.to_string()),
-            })?;
+        let _lock = RunLock::acquire(&state, &format!("dep-audit unused {}", work.subject)).map_err(Failure::from)?;
         proof.keep(manifests)?;
     }
     for one in &proof.gone {

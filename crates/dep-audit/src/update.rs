@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use maint_core::cli::{open_guard, state_directory};
 use maint_core::failure::Failure;
 use maint_core::guard::{Guard, Stop};
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 use maint_core::units::{HumanDuration, format_seconds};
@@ -92,10 +92,7 @@ pub fn run(args: &UpdateArgs, work: &mut Work<'_>) -> Result<(), Failure> {
 }
 
 fn lock(state: &Path, lockfile: &Path) -> Result<RunLock, Failure> {
-    RunLock::acquire(state, &format!("update {}", lockfile.display())).map_err(|error| match error {
-        LockError::Held { .. } => Failure::not_now(error.to_string()),
-        LockError::Io { .. } => Failure::usage(error.to_string()),
-    })
+    RunLock::acquire(state, &format!("update {}", lockfile.display())).map_err(Failure::from)
 }
 
 /// Ends what a killed run has begun.

@@ -5,7 +5,7 @@ use maint_core::cancel::Cancel;
 use maint_core::cli::state_directory;
 use maint_core::config::Settings;
 use maint_core::failure::Failure;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::output::Format;
 use maint_core::run::Run;
 use tokio::runtime::Handle;
@@ -34,10 +34,7 @@ impl Work<'_> {
     /// # Errors
     /// Another run is at it (exit 75), or the state directory cannot be written.
     pub fn alone(&self, at: &str) -> Result<RunLock, Failure> {
-        RunLock::acquire(&state_directory()?, &format!("dep-audit {at}")).map_err(|error| match error {
-            LockError::Held { .. } => Failure::not_now(error.to_string()),
-            LockError::Io { .. } => Failure::usage(error.to_string()),
-        })
+        RunLock::acquire(&state_directory()?, &format!("dep-audit {at}")).map_err(Failure::from)
     }
 
     /// Runs a future to its end. Only for threads that may block, as all of a command's are.

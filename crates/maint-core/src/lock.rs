@@ -4,6 +4,7 @@
 //! run. The file only says who holds it. It stays when the lock is released: removing it would let two runs lock two
 //! different files of the same name.
 
+use crate::failure::Failure;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -37,6 +38,16 @@ pub enum LockError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl From<LockError> for Failure {
+    /// Another run is at it: exit 75, try again. A lock file that cannot be used is the operator's to mend: exit 3.
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Held { .. } => Failure::not_now(error.to_string()),
+            LockError::Io { .. } => Failure::usage(error.to_string()),
+        }
+    }
 }
 
 fn holder(pid: Option<u32>, since: Option<Timestamp>) -> String {

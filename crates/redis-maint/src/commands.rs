@@ -8,7 +8,7 @@ use maint_core::cli::{common, open_guard, run_command, state_directory};
 use maint_core::config::{COMMON, Settings};
 use maint_core::confirm::confirm;
 use maint_core::failure::Failure;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::state_dir;
@@ -350,10 +350,7 @@ impl Work<'_> {
     /// One changing run at a time for each server, on this host. Runs on other hosts do no harm: every step is compared
     /// with the key first.
     fn lock(&self) -> Result<RunLock, Failure> {
-        RunLock::acquire(&state_directory()?, &format!("redis-maint {}", self.target)).map_err(|error| match error {
-            LockError::Held { .. } => Failure::not_now(error.to_string()),
-            LockError::Io { .. } => Failure::usage(error.to_string()),
-        })
+        RunLock::acquire(&state_directory()?, &format!("redis-maint {}", self.target)).map_err(Failure::from)
     }
 
     fn limits(&self, settings: &Settings) -> Result<Limits, Failure> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use maint_core::cli::{open_guard, state_directory};
 use maint_core::confirm::confirm;
 use maint_core::failure::Failure;
-use maint_core::lock::{LockError, RunLock};
+use maint_core::lock::RunLock;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 use maint_core::units::{format_bytes, format_count};
@@ -69,12 +69,8 @@ pub fn recover(recovery: &Recovery<'_>, work: &mut Work<'_>) -> Result<(), Failu
     };
     confirm(&what, recovery.change.yes).map_err(|error| Failure::usage(error.to_string()))?;
     let state = state_directory()?;
-    let _lock = RunLock::acquire(&state, &format!("backup-tool recovery {}", destination.pgdata.display())).map_err(
-        |error| match error {
-            LockError::Held { .. } => Failure::not_now(error.to_string()),
-            LockError::Io { .. } => Failure::usage(error.to_string()),
-        },
-    )?;
+    let _lock = RunLock::acquire(&state, &format!("backup-tool recovery {}", destination.pgdata.display()))
+        .map_err(Failure::from)?;
     work.run.journal_in(&state)?;
     let begun = Instant::now();
     let restored = put(work, &store, &prepared.stored, &destination, &settings)?;

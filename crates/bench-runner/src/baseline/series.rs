@@ -1,0 +1,183 @@
+//! The runs of a baseline: a file that only grows, one line of JSON a run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use maint_core::cli::state_directory;
+use maint_core::durable;
+use maint_core::failure::Failure;
+use serde::{Deserialize, Serialize};
+
+use crate::TOOL;
+use crate::engine::run::Ran;
+use crate::report::responses;
+
+/// The form of the lines.
+pub(super) const VERSION: u32 = 1;
+
+/// A number of a run that is compared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Metric {
+    /// What it is called, in summaries too.
+    pub(super) name: &'static str,
+    /// More of it is better.
+    pub(super) more_is_better: bool,
+}
+
+/// What is compared.
+pub(super) const METRICS: [Metric; 5] = [
+    Metric { name: "response_p50_seconds", more_is_better: false },
+    Metric { name: "response_p95_seconds", more_is_better: false },
+    Metric { name: "response_p99_seconds", more_is_better: false },
+    Metric { name: "requests_per_second", more_is_better: true },
+    Metric { name: "error_ratio", more_is_better: false },
+];
+
+/// The numbers of a run, those that are known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Metrics(pub(super) BTreeMap<String, f64>);
+
+impl Metrics {
+    pub(super) fn of(ran: &Ran) -> Self {
+        let sample = responses(ran);
+        let quantiles = [("response_p50_seconds", 0.5), ("response_p95_seconds", 0.95), ("response_p99_seconds", 0.99)];
+        let mut metrics: BTreeMap<String, f64> = quantiles
+            .into_iter()
+            .filter_map(|(name, q)| Some((name.to_owned(), sample.quantile(q).known()?)))
+            .collect();
+        metrics.insert("requests_per_second".to_owned(), crate::report::rate(ran));
+        metrics.insert("error_ratio".to_owned(), ran.tally.error_ratio());
+        Metrics(metrics)
+    }
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) version: u32,
+    pub(super) time: Timestamp,
+    /// What was under load.
+    pub(super) subject: String,
+    pub(super) metrics: Metrics,
+}
+
+/// The runs of one baseline, the oldest first.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) name: String,
+    path: PathBuf,
+    pub(super) entries: Vec<Entry>,
+}
+
+fn directory() -> Result<PathBuf, Failure> {
+    Ok(state_directory()?.join(TOOL).join("baselines"))
+}
+
+impl Series {
+    /// Reads it; without any run where it does not exist yet.
+    pub(super) fn open(name: &str) -> Result<Self, Failure> {
+        let path = directory()?.join(format!("{}.ndjson", file_name(name)));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+        };
+        let mut entries = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let wrong = |why: String| Failure::usage(format!("{}, line {}: {why}", path.display(), index + 1));
+            let entry: Entry = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+            if entry.version != VERSION {
+                return Err(wrong(format!("it was written by another version of {TOOL} (form {})", entry.version)));
+            }
+            entries.push(entry);
+        }
+        Ok(Series { name: name.to_owned(), path, entries })
+    }
+
+    /// Whether a run of `subject` can be compared with these.
+    pub(super) fn fits(&self, subject: &str) -> Result<(), Failure> {
+        match self.entries.last() {
+            Some(last) if last.subject != subject => Err(Failure::usage(format!(
+                "the baseline {} is of {}, and this run is of {subject}",
+                self.name, last.subject
+            ))
+            .hint("give it another name")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a run, whole or not at all.
+    pub(super) fn add(&mut self, entry: Entry) -> Result<(), Failure> {
+        self.entries.push(entry);
+        let mut text = String::new();
+        for entry in &self.entries {
+            let line = serde_json::to_string(entry).map_err(|error| Failure::critical(error.to_string()))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        maint_core::state_dir::ensure(&directory()?).map_err(|error| Failure::usage(error.to_string()))?;
+        durable::replace(&self.path, text.as_bytes(), 0o644)
+            .map_err(|error| Failure::critical(format!("cannot write {}: {error}", self.path.display())))
+    }
+
+    /// What baselines there are.
+    pub(super) fn names() -> Result<Vec<String>, Failure> {
+        let directory = directory()?;
+        let listed = match std::fs::read_dir(&directory) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Failure::usage(format!("cannot read {}: {error}", directory.display()))),
+        };
+        let mut names: Vec<String> = listed
+            .flatten()
+            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".ndjson")?.to_owned()))
+            .map(|name| name_of(&name))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// A file's name for a baseline's: what is no letter, digit, `-` or `_` becomes `%` and its hexadecimal value.
+fn file_name(name: &str) -> String {
+    let mut file = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+            file.push(char::from(byte));
+        } else {
+            file.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    file
+}
+
+fn name_of(file: &str) -> String {
+    let mut bytes = Vec::with_capacity(file.len());
+    let mut rest = file.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
+            bytes.push(byte);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_is_a_file_of_its_own() {
+        for name in ["api", "http://127.0.0.1:80/a b", "../../etc/passwd", "%41", "ü"] {
+            let file = file_name(name);
+            assert!(!file.contains('/') && !file.contains('.'), "{file}");
+            assert_eq!(name_of(&file), name);
+        }
+    }
+}
