@@ -18,6 +18,7 @@ use crate::weekly::{WeeklyArgs, routine};
 use crate::{report_files, setup, workspace};
 
 mod certs;
+mod load;
 
 /// `demo`.
 #[derive(Debug, Clone, Args)]
@@ -139,7 +140,10 @@ pub(crate) async fn demo(args: &DemoArgs, common: &CommonArgs, run: &Run) -> Res
     if exit.is_none() {
         let base = std::fs::read_to_string(&config)
             .map_err(|error| Failure::critical(format!("cannot read {}: {error}", config.display())))?;
-        exit = certs::wednesday(&demo, &base, common, run).await?;
+        exit = load::days(&demo, &base, common, run).await?;
+        if exit.is_none() {
+            exit = certs::wednesday(&demo, &base, common, run).await?;
+        }
     }
 
     for (before, after) in before.iter().zip(measure().map_err(failed)?) {
