@@ -4,6 +4,7 @@
 //! so these tests hold what was measured, and take that verdict for an answer wherever it is not the question.
 
 mod baseline;
+mod capacity;
 mod scenario;
 
 use std::thread::sleep;

@@ -40,6 +40,12 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Is it as fast as it was: a load test against those before it; without an action the one of [bench-runner] is run
     Baseline(BaselineArgs),
+    /// What measured points say of the load that goes
+    Capacity {
+        /// What to do.
+        #[command(subcommand)]
+        action: CapacityAction,
+    },
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),
@@ -165,6 +171,24 @@ pub struct CheckArgs {
     /// Worse by so much does not matter
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = part)]
     pub tolerance: f64,
+}
+
+/// What to do with capacity.
+#[derive(Debug, Subcommand)]
+pub enum CapacityAction {
+    /// Fit the Universal Scalability Law to measured points: contention, coherency, the peak
+    Fit(CapacityFitArgs),
+}
+
+/// Of `capacity fit`.
+#[derive(Debug, Args)]
+pub struct CapacityFitArgs {
+    /// CSV with the columns load and throughput; `-` reads stdin
+    #[arg(value_name = "FILE.csv")]
+    pub file: PathBuf,
+    /// Which load gives this throughput
+    #[arg(long, value_name = "THROUGHPUT", value_parser = rate)]
+    pub target: Option<f64>,
 }
 
 /// A part of something: `10%` or `0.1`.

@@ -8,10 +8,12 @@
 //!   times, [`verdict`] whether the generator itself kept up.
 //! - [`engine`] sends them: one event loop a thread, nothing shared between threads.
 //! - [`target`] is where, [`scenario`] several of them as a file, [`drive`] starts and watches them, [`report`] is how it is told.
+//! - [`usl`] fits what was measured, [`student`] says how well that is known.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod api;
 pub mod baseline;
+pub mod capacity;
 pub mod cli;
 pub mod commands;
 pub mod drive;
@@ -21,8 +23,10 @@ pub mod quantile;
 pub mod report;
 pub mod scenario;
 pub mod schedule;
+pub mod student;
 pub mod tally;
 pub mod target;
+pub mod usl;
 pub mod verdict;
 pub mod work;
 

@@ -10,6 +10,7 @@ use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
 use super::series::{Entry, METRICS, Metric, Metrics};
+use crate::student;
 
 /// From so many runs on their spread is taken for known.
 const ENOUGH: usize = 5;
@@ -72,7 +73,7 @@ fn one(metric: &Metric, before: &[f64], value: f64, tolerance: f64, metrics: usi
         least
     } else {
         let variance = scaled.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        student(1.0 - MISTAKES / metrics as f64, n - 1.0) * variance.sqrt() * (1.0 + 1.0 / n).sqrt()
+        student::quantile(1.0 - MISTAKES / metrics as f64, scaled.len() - 1) * variance.sqrt() * (1.0 + 1.0 / n).sqrt()
     };
     let margin = if before.len() < ENOUGH { least + noise } else { least.max(noise) };
     let worse_by = sign * (scale(value) - mean);
@@ -103,20 +104,6 @@ fn show(metric: &Metric, value: f64) -> String {
         "requests_per_second" => format!("{value:.1}/s"),
         _ => maint_core::units::format_seconds(value),
     }
-}
-
-/// The quantile `p` of Student's t with `degrees` of freedom, 4 and more, for p from one half: Fisher's expansion around the
-/// normal quantile (Abramowitz and Stegun, 26.7.5, on 26.2.23), off by less than one in a hundred for the p used here.
-fn student(p: f64, degrees: f64) -> f64 {
-    let t = (-2.0 * (1.0 - p).ln()).sqrt();
-    let z = t
-        - (2.515_517 + 0.802_853 * t + 0.010_328 * t * t)
-            / (1.0 + 1.432_788 * t + 0.189_269 * t * t + 0.001_308 * t * t * t);
-    let g1 = (z.powi(3) + z) / 4.0;
-    let g2 = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
-    let g3 = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
-    let g4 = (79.0 * z.powi(9) + 776.0 * z.powi(7) + 1482.0 * z.powi(5) - 1920.0 * z.powi(3) - 945.0 * z) / 92160.0;
-    z + g1 / degrees + g2 / degrees.powi(2) + g3 / degrees.powi(3) + g4 / degrees.powi(4)
 }
 
 #[cfg(test)]
@@ -161,16 +148,6 @@ mod tests {
 
     fn is_worse(entries: &[Entry], new: &Metrics, tolerance: f64) -> bool {
         judge(entries, new, tolerance).iter().any(|one| one.status == Status::Critical)
-    }
-
-    #[test]
-    fn student_is_that_of_the_tables() {
-        for (p, degrees, table) in
-            [(0.95, 4.0, 2.132), (0.975, 9.0, 2.262), (0.99, 9.0, 2.821), (0.998, 4.0, 5.951), (0.998, 19.0, 3.296)]
-        {
-            let found = student(p, degrees);
-            assert!((found / table - 1.0_f64).abs() < 0.02, "t({p}, {degrees}) = {found}, {table} in tables");
-        }
     }
 
     #[test]
