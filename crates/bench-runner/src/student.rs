@@ -33,6 +33,22 @@ fn within(angle: f64, degrees: usize) -> f64 {
     if is_odd { FRAC_2_PI * (angle + sine * sum) } else { sine * sum }
 }
 
+/// Normal numbers, the same ones every time.
+#[cfg(test)]
+pub(crate) struct Noise(pub(crate) u64);
+
+#[cfg(test)]
+impl Noise {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    pub(crate) fn normal(&mut self) -> f64 {
+        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@
 //!
 //! What a program leaves: [`journal`], the hash-chained record of every change, in the [`state_dir`]; [`durable`] files.
 //!
-//! What it is made with: [`units`] and [`threshold`] read what people write, [`window`] maintenance windows, [`secret`]
+//! What it is made with: [`units`] and [`threshold`] read what people write, [`window`] maintenance windows, [`names`] of files, [`secret`]
 //! what must not be shown, [`child`] other programs, [`progress`] and [`logging`] stderr, and behind the feature
 //! `postgres` everything about reaching a PostgreSQL server. [`fault`] lets tests kill it where it hurts.
 
@@ -25,6 +25,7 @@ pub mod guard;
 pub mod journal;
 pub mod lock;
 pub mod logging;
+pub mod names;
 pub mod output;
 #[cfg(feature = "postgres")]
 pub mod pg;

@@ -5,11 +5,10 @@
 //! different files of the same name.
 
 use crate::failure::Failure;
+use crate::names::file_name;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -103,27 +102,6 @@ fn read_holder(file: &mut File) -> (Option<u32>, Option<Timestamp>) {
     }
     let mut words = text.split_whitespace();
     (words.next().and_then(|word| word.parse().ok()), words.next().and_then(|word| word.parse().ok()))
-}
-
-/// A file name for any text, different for different texts: two targets must not share a lock by accident.
-fn file_name(name: &str) -> String {
-    let mut safe = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._-@".contains(&byte) {
-            safe.push(char::from(byte));
-        } else {
-            let _ = write!(safe, "%{byte:02X}");
-        }
-    }
-    // File systems take 255 bytes. A digest in place of the rest keeps the names apart.
-    if safe.len() > 200 {
-        safe.truncate(120);
-        safe.push('~');
-        for byte in Sha256::digest(name) {
-            let _ = write!(safe, "{byte:02x}");
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

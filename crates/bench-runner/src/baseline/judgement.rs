@@ -113,20 +113,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-
-    /// Normal numbers, the same ones every time.
-    struct Noise(u64);
+    use crate::student::Noise;
 
     impl Noise {
-        fn uniform(&mut self) -> f64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-        }
-
-        fn normal(&mut self) -> f64 {
-            (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-        }
-
         /// A run whose times vary by `spread` and are `slower` times as long.
         fn run(&mut self, spread: f64, slower: f64) -> Metrics {
             let mut around = |value: f64| value * (self.normal() * spread).exp();

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use maint_core::cli::state_directory;
 use maint_core::durable;
 use maint_core::failure::Failure;
+use maint_core::names::{file_name, percent_decoded};
 use serde::{Deserialize, Serialize};
 
 use crate::TOOL;
@@ -132,52 +133,9 @@ impl Series {
         let mut names: Vec<String> = listed
             .flatten()
             .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".ndjson")?.to_owned()))
-            .map(|name| name_of(&name))
+            .map(|name| percent_decoded(&name))
             .collect();
         names.sort();
         Ok(names)
-    }
-}
-
-/// A file's name for a baseline's: what is no letter, digit, `-` or `_` becomes `%` and its hexadecimal value.
-fn file_name(name: &str) -> String {
-    let mut file = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
-            file.push(char::from(byte));
-        } else {
-            file.push_str(&format!("%{byte:02x}"));
-        }
-    }
-    file
-}
-
-fn name_of(file: &str) -> String {
-    let mut bytes = Vec::with_capacity(file.len());
-    let mut rest = file.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
-            bytes.push(byte);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_name_is_a_file_of_its_own() {
-        for name in ["api", "http://127.0.0.1:80/a b", "../../etc/passwd", "%41", "ü"] {
-            let file = file_name(name);
-            assert!(!file.contains('/') && !file.contains('.'), "{file}");
-            assert_eq!(name_of(&file), name);
-        }
     }
 }

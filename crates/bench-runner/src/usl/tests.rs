@@ -1,4 +1,5 @@
 use super::*;
+use crate::student::Noise;
 
 /// SPEC SDM of 1991, a data set that the literature on this law fits (Gunther, 2007; the R package usl has it as specsdm91).
 const SPEC: [(f64, f64); 7] =
@@ -6,20 +7,6 @@ const SPEC: [(f64, f64); 7] =
 
 fn near(found: f64, wanted: f64, part: f64) {
     assert!((found / wanted - 1.0).abs() < part, "{found}, and {wanted} is true");
-}
-
-/// Normal numbers, the same ones every time.
-struct Noise(u64);
-
-impl Noise {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use maint_core::names::percent_decoded;
+
 use super::{Pages, finding, total};
 use crate::markdown::{Link, Page};
 use crate::work::Work;
@@ -40,7 +42,7 @@ fn is_elsewhere(target: &str) -> bool {
 
 fn problem(link: &Link, from: &Path, pages: &Pages, root: &Path) -> Option<String> {
     let (rest, fragment) = link.target.split_once('#').unwrap_or((&link.target, ""));
-    let path = decoded(rest.split('?').next().unwrap_or(rest));
+    let path = percent_decoded(rest.split('?').next().unwrap_or(rest));
     let target = match path.strip_prefix('/') {
         _ if path.is_empty() => from.to_owned(),
         Some(path) => root.join(path),
@@ -53,7 +55,7 @@ fn problem(link: &Link, from: &Path, pages: &Pages, root: &Path) -> Option<Strin
     if !target.exists() {
         return Some("there is no such file".to_owned());
     }
-    let fragment = decoded(fragment);
+    let fragment = percent_decoded(fragment);
     let page = pages.get(&target);
     let lacks = |page: &Page| !fragment.is_empty() && !page.anchors.contains(&fragment);
     page.is_some_and(lacks).then(|| format!("there is no heading #{fragment}"))
@@ -70,26 +72,6 @@ fn plain(path: &Path) -> PathBuf {
         }
     }
     plain
-}
-
-/// `%20` and its like as what they stand for; what is no such code stays.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
