@@ -6,6 +6,7 @@
 mod baseline;
 mod capacity;
 mod scenario;
+mod trend;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -60,7 +60,7 @@ fn routine(args: &BaselineArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         metrics: Metrics::of(&measured.ran),
     };
     let is_worse = !series.entries.is_empty() && tell(&judge(&series.entries, &entry.metrics, args.tolerance), work);
-    if is_worse {
+    if is_worse || measured.is_broken {
         return Ok(());
     }
     series.add(entry)?;
@@ -70,7 +70,11 @@ fn routine(args: &BaselineArgs, work: &mut Work<'_>) -> Result<(), Failure> {
 
 fn save(name: &str, work: &mut Work<'_>) -> Result<(), Failure> {
     name.clone_into(&mut work.subject);
-    let entry = from_stdin()?;
+    let (entry, is_failed) = from_stdin()?;
+    if is_failed {
+        return Err(Failure::usage("a limit of the run is broken: it is nothing to measure others by")
+            .hint("give the run limits that hold (--threshold), or mend what is slow"));
+    }
     let _lock = alone(name)?;
     let mut series = Series::open(name)?;
     series.fits(&entry.subject)?;
@@ -81,7 +85,7 @@ fn save(name: &str, work: &mut Work<'_>) -> Result<(), Failure> {
 
 fn compare(args: &CheckArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     work.subject.clone_from(&args.name);
-    let entry = from_stdin()?;
+    let (entry, _) = from_stdin()?;
     let series = Series::open(&args.name)?;
     if series.entries.is_empty() {
         return Err(Failure::usage(format!("there is no baseline {}", args.name))
@@ -129,8 +133,8 @@ fn tell(judged: &[Judged], work: &Work<'_>) -> bool {
     judged.iter().any(|one| one.status == Status::Critical)
 }
 
-/// The summary of a load test that is fed in.
-fn from_stdin() -> Result<Entry, Failure> {
+/// The summary of a load test that is fed in, and whether one of its limits was broken.
+fn from_stdin() -> Result<(Entry, bool), Failure> {
     let mut text = String::new();
     std::io::stdin()
         .take(MOST_BYTES)
@@ -139,7 +143,7 @@ fn from_stdin() -> Result<Entry, Failure> {
     of_records(&text)
 }
 
-fn of_records(text: &str) -> Result<Entry, Failure> {
+fn of_records(text: &str) -> Result<(Entry, bool), Failure> {
     let hint = "feed in what `bench-runner api -o ndjson` or `load -o ndjson` writes";
     let mut summaries = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -173,7 +177,8 @@ fn of_records(text: &str) -> Result<Entry, Failure> {
     let time = text("time").and_then(|time| time.parse().ok()).unwrap_or_else(Timestamp::now);
     let subject = text("subject").unwrap_or_default().to_owned();
     let metrics = METRICS.iter().filter_map(|metric| Some((metric.name.to_owned(), field(metric.name)?.as_f64()?)));
-    Ok(Entry { version: series::VERSION, time, subject, metrics: Metrics(metrics.collect()) })
+    let is_failed = field("status").and_then(Value::as_str) == Some(Status::Critical.as_str());
+    Ok((Entry { version: series::VERSION, time, subject, metrics: Metrics(metrics.collect()) }, is_failed))
 }
 
 #[cfg(test)]

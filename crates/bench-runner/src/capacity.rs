@@ -1,6 +1,5 @@
 //! `capacity fit`: what measured points say of the load that goes.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use maint_core::failure::Failure;
@@ -8,11 +7,9 @@ use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
 use crate::cli::{CapacityAction, CapacityFitArgs};
+use crate::table;
 use crate::usl::{self, Estimate, Fit};
 use crate::work::Work;
-
-/// A measurement is a line; a file of so many bytes is something else.
-const MOST_BYTES: u64 = 16 << 20;
 
 /// Runs it.
 ///
@@ -103,19 +100,10 @@ fn needed(fit: &Fit, target: f64, highest: f64) -> Record {
 
 /// The columns `load` and `throughput` of a file with a heading.
 fn read(path: &Path) -> Result<Vec<(f64, f64)>, Failure> {
-    let name = path.display();
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().take(MOST_BYTES).read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    let cells = |line: &str| -> Vec<String> {
-        line.split([',', ';', '\t']).map(|cell| cell.trim().trim_matches('"').to_owned()).collect()
-    };
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    let heading = lines.next().map(|(_, line)| cells(line)).unwrap_or_default();
+    let name = path.display().to_string();
+    let text = table::text(path)?;
+    let mut rows = table::rows(&text);
+    let heading = rows.next().map(|(_, cells)| cells).unwrap_or_default();
     let column = |wanted: &str| {
         heading.iter().position(|title| title.eq_ignore_ascii_case(wanted)).ok_or_else(|| {
             Failure::usage(format!("{name} has no column {wanted}"))
@@ -124,16 +112,11 @@ fn read(path: &Path) -> Result<Vec<(f64, f64)>, Failure> {
     };
     let (load, throughput) = (column("load")?, column("throughput")?);
     let mut points = Vec::new();
-    for (index, line) in lines {
-        let cells = cells(line);
-        let number = |column: usize| {
-            let cell = cells.get(column).map(String::as_str).unwrap_or_default();
-            cell.parse::<f64>()
-                .ok()
-                .filter(|value| value.is_finite())
-                .ok_or_else(|| Failure::usage(format!("{name}, line {}: {cell:?} is no number", index + 1)))
+    for (line, cells) in rows {
+        let number = |title: &str, column: usize| {
+            table::number(&name, line, title, cells.get(column).copied().unwrap_or_default())
         };
-        points.push((number(load)?, number(throughput)?));
+        points.push((number("load", load)?, number("throughput", throughput)?));
     }
     Ok(points)
 }

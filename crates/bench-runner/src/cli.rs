@@ -46,6 +46,8 @@ pub enum Command {
         #[command(subcommand)]
         action: CapacityAction,
     },
+    /// Since when something is slower or faster: lasting changes in a series of measurements
+    Trend(TrendArgs),
     /// What every program has
     #[command(flatten)]
     Common(CommonCommand),
@@ -189,6 +191,20 @@ pub struct CapacityFitArgs {
     /// Which load gives this throughput
     #[arg(long, value_name = "THROUGHPUT", value_parser = rate)]
     pub target: Option<f64>,
+}
+
+/// Of `trend`.
+#[derive(Debug, Args)]
+pub struct TrendArgs {
+    /// A table with a heading, or records of runs (a baseline's file is one); the oldest first; `-` reads stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only this metric; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub metric: Vec<String>,
+    /// A change for the worse is critical instead of a warning
+    #[arg(long)]
+    pub fail_on_worse: bool,
 }
 
 /// A part of something: `10%` or `0.1`.

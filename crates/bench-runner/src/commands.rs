@@ -11,7 +11,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, api, baseline, capacity, load};
+use crate::{TOOL, api, baseline, capacity, load, trend};
 
 const LOAD_COLUMNS: &[&str] = &["requests_per_second", "response_p50_seconds", "response_p95_seconds"];
 
@@ -22,6 +22,7 @@ impl Command {
             Command::Api(_) => ("api", LOAD_COLUMNS),
             Command::Load(_) => ("load", LOAD_COLUMNS),
             Command::Baseline(_) => ("baseline", &["runs"]),
+            Command::Trend(_) => ("trend", &["since"]),
             Command::Capacity { .. } => ("capacity", &[]),
             Command::Common(_) => ("", &[]),
         }
@@ -55,6 +56,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Api(args) => api::run(args, work),
         Command::Load(args) => load::run(args, work),
         Command::Baseline(args) => baseline::run(args, work),
+        Command::Trend(args) => trend::run(args, work),
         Command::Capacity { action } => capacity::run(action, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),

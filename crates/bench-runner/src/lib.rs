@@ -8,7 +8,7 @@
 //!   times, [`verdict`] whether the generator itself kept up.
 //! - [`engine`] sends them: one event loop a thread, nothing shared between threads.
 //! - [`target`] is where, [`scenario`] several of them as a file, [`drive`] starts and watches them, [`report`] is how it is told.
-//! - [`usl`] fits what was measured, [`student`] says how well that is known.
+//! - [`table`] is what others have measured, [`usl`] fits what was measured, [`student`] says how well that is known.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
 pub mod api;
@@ -24,8 +24,10 @@ pub mod report;
 pub mod scenario;
 pub mod schedule;
 pub mod student;
+pub mod table;
 pub mod tally;
 pub mod target;
+pub mod trend;
 pub mod usl;
 pub mod verdict;
 pub mod work;

@@ -79,6 +79,8 @@ pub struct Measured {
     pub ran: Ran,
     /// Why it says nothing that could be compared with other runs; `None` when it does.
     pub refused: Option<String>,
+    /// One of its limits is broken.
+    pub is_broken: bool,
 }
 
 /// Sends the load, and tells of every route and limit.
@@ -133,7 +135,12 @@ pub fn measure(prepared: &Prepared, work: &Work<'_>) -> Result<Measured, Failure
     } else {
         why
     };
-    Ok(Measured { ran: all, refused })
+    let is_broken = prepared.thresholds.iter().any(|watched| is_broken(&watched.limit, &all, &sample))
+        || prepared.routes.iter().zip(&ran).any(|(route, ran)| {
+            let sample = responses(ran);
+            route.thresholds.iter().any(|limit| is_broken(limit, ran, &sample))
+        });
+    Ok(Measured { ran: all, refused, is_broken })
 }
 
 /// What there is of a run that goes on.

@@ -68,7 +68,17 @@ fn slower(text: &str, times: f64) -> String {
         }
         format!("{record}\n")
     };
-    text.lines().map(change).collect()
+    text.lines().map(change).collect::<Vec<_>>().concat()
+}
+
+/// The same run with a limit that does not hold.
+fn broken(text: &str) -> String {
+    let change = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record["data"]["status"] = "critical".into();
+        format!("{record}\n")
+    };
+    text.lines().map(change).collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -105,6 +115,7 @@ fn what_proves_nothing_never_becomes_a_baseline() {
         usual.replace("\"verdict\":\"valid\"", "\"verdict\":\"the generator is late\""),
         usual.replace("\"partial\":false", "\"partial\":true"),
         usual.replace(&bed.url(), "http://127.0.0.1:1/"),
+        broken(&usual),
         "not JSON\n".to_owned(),
         String::new(),
     ];

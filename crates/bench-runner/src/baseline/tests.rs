@@ -9,7 +9,9 @@ fn summary(change: &str, to: &str) -> String {
 
 #[test]
 fn a_valid_run_is_taken_with_what_it_knows() {
-    let entry = of_records(&summary("", "")).unwrap();
+    let (entry, is_failed) = of_records(&summary("", "")).unwrap();
+    assert!(!is_failed);
+    assert!(of_records(&summary("\"scheduled\"", "\"status\":\"critical\",\"scheduled\"")).unwrap().1);
     assert_eq!((entry.subject.as_str(), entry.metrics.0.len()), ("http://127.0.0.1/", 4));
     assert!(!entry.metrics.0.contains_key("response_p99_seconds"));
 }
