@@ -15,14 +15,14 @@ use maint_core::status::Status;
 use serde_json::Value;
 
 use crate::TOOL;
-use crate::cli::{BaselineAction, BaselineArgs, CheckArgs};
+use crate::cli::{BaselineAction, BaselineArgs};
 use crate::load::{configured, measure};
 use crate::work::Work;
 
 mod judgement;
 mod series;
 
-use judgement::{Judged, judge};
+use judgement::judge;
 use series::{Entry, METRICS, Metrics, Series};
 
 /// A summary is a few kilobytes; what is longer is something else.
@@ -36,7 +36,7 @@ pub fn run(args: &BaselineArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     match &args.action {
         None => routine(args, work),
         Some(BaselineAction::Save { name }) => save(name, work),
-        Some(BaselineAction::Check(check)) => compare(check, work),
+        Some(BaselineAction::Check { name }) => compare(name, args.tolerance, work),
         Some(BaselineAction::List) => list(work),
     }
 }
@@ -59,8 +59,10 @@ fn routine(args: &BaselineArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         subject: prepared.name.clone(),
         metrics: Metrics::of(&measured.ran),
     };
-    let is_worse = !series.entries.is_empty() && tell(&judge(&series.entries, &entry.metrics, args.tolerance), work);
+    let is_worse = !series.entries.is_empty() && tell(&series.entries, &entry.metrics, args.tolerance, work);
     if is_worse || measured.is_broken {
+        let why = if is_worse { "it is worse" } else { "it breaks a limit" };
+        work.run.emit(&Record::new(Kind::Check, "baseline", Status::Warning, format!("the run is not kept: {why}")));
         return Ok(());
     }
     series.add(entry)?;
@@ -83,16 +85,16 @@ fn save(name: &str, work: &mut Work<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn compare(args: &CheckArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    work.subject.clone_from(&args.name);
+fn compare(name: &str, tolerance: f64, work: &mut Work<'_>) -> Result<(), Failure> {
+    name.clone_into(&mut work.subject);
     let (entry, _) = from_stdin()?;
-    let series = Series::open(&args.name)?;
+    let series = Series::open(name)?;
     if series.entries.is_empty() {
-        return Err(Failure::usage(format!("there is no baseline {}", args.name))
-            .hint(format!("make one: ... | bench-runner baseline save {}", args.name)));
+        return Err(Failure::usage(format!("there is no baseline {name}"))
+            .hint(format!("make one: ... | bench-runner baseline save {name}")));
     }
     series.fits(&entry.subject)?;
-    tell(&judge(&series.entries, &entry.metrics, args.tolerance), work);
+    tell(&series.entries, &entry.metrics, tolerance, work);
     Ok(())
 }
 
@@ -125,10 +127,19 @@ fn kept(series: &Series, work: &Work<'_>) {
     work.run.emit(&Record::new(Kind::Step, &series.name, Status::Ok, message).field("runs", runs));
 }
 
-/// Tells of every metric; whether one of them is worse for certain.
-fn tell(judged: &[Judged], work: &Work<'_>) -> bool {
-    for one in judged {
+/// Tells of every metric; whether one of them is worse for certain. What this run does not know, and the runs before it did, is
+/// no better for that: requests that are never answered hide a quantile.
+fn tell(entries: &[Entry], new: &Metrics, tolerance: f64, work: &Work<'_>) -> bool {
+    let judged = judge(entries, new, tolerance);
+    for one in &judged {
         work.run.emit(&one.record());
+    }
+    for metric in METRICS {
+        let knows = |metrics: &Metrics| metrics.0.contains_key(metric.name);
+        if !knows(new) && entries.last().is_some_and(|last| knows(&last.metrics)) {
+            let message = "cannot be compared: the run before this one knew it, this one does not";
+            work.run.emit(&Record::new(Kind::Check, metric.name, Status::Unknown, message));
+        }
     }
     judged.iter().any(|one| one.status == Status::Critical)
 }

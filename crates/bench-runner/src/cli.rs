@@ -144,7 +144,7 @@ pub struct BaselineArgs {
     #[command(subcommand)]
     pub action: Option<BaselineAction>,
     /// Worse by so much does not matter
-    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = part)]
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = part, global = true)]
     pub tolerance: f64,
     /// A host besides this machine that load is meant for; may be repeated
     #[arg(long, value_name = "HOST")]
@@ -160,19 +160,12 @@ pub enum BaselineAction {
         name: String,
     },
     /// Compare the run whose records are fed in
-    Check(CheckArgs),
+    Check {
+        /// The baseline
+        name: String,
+    },
     /// What baselines there are
     List,
-}
-
-/// Of `baseline check`.
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// The baseline
-    pub name: String,
-    /// Worse by so much does not matter
-    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = part)]
-    pub tolerance: f64,
 }
 
 /// What to do with capacity.

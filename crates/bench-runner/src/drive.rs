@@ -7,7 +7,7 @@ use maint_core::cancel::Cancel;
 use maint_core::failure::Failure;
 
 use crate::engine::run::{Load, Ran, run};
-use crate::engine::worker::Watch;
+use crate::engine::watch::Watch;
 use crate::tally::Tally;
 use crate::target::Target;
 

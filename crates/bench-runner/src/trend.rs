@@ -14,7 +14,7 @@ use crate::work::Work;
 
 mod changes;
 
-use changes::{Change, changes};
+use changes::{Change, can_tell, changes};
 
 /// How probable a change may be by chance, over all metrics together. That is strict because its place was chosen for the
 /// difference: with one in a hundred, seven of a hundred flat series with outliers had a change.
@@ -51,7 +51,7 @@ pub fn run(args: &TrendArgs, work: &mut Work<'_>) -> Result<(), Failure> {
             let label = series.labels.get(from + change.at).map(String::as_str).unwrap_or_default();
             work.run.emit(&told(name, change, from, label, more_is_better, args.fail_on_worse));
         }
-        work.run.emit(&level(name, series, &found));
+        work.run.emit(&level(name, series, &found, can_tell(series.values.len(), MISTAKES / count)));
     }
     Ok(())
 }
@@ -81,11 +81,15 @@ fn told(name: &str, change: &Change, from: usize, label: &str, more_is_better: b
         .field("is_worse", is_worse)
 }
 
-fn level(name: &str, series: &Series, found: &[Change]) -> Record {
+fn level(name: &str, series: &Series, found: &[Change], can_tell: bool) -> Record {
     let count = series.values.len();
     let word = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
-    let message = format!("{}, {}", word(count, "value"), word(found.len(), "change"));
-    Record::new(Kind::Metric, name, Status::Ok, message).field("values", count).field("changes", found.len())
+    let (status, message) = if can_tell {
+        (Status::Ok, format!("{}, {}", word(count, "value"), word(found.len(), "change")))
+    } else {
+        (Status::Unknown, format!("{}: too few to tell a change from chance", word(count, "value")))
+    };
+    Record::new(Kind::Check, name, status, message).field("values", count).field("changes", found.len())
 }
 
 fn shown(value: f64) -> String {

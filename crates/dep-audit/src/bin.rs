@@ -91,6 +91,7 @@ pub fn run(args: &BinArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     };
     work.run.result("database", &report.stamp);
     work.run.result("database_age_seconds", report.age.as_secs());
+    work.run.result("yanked_unknown", report.unknown_yanked);
     for finding in &report.findings {
         work.run.emit(&finding.record(status(finding, fail_on)));
     }

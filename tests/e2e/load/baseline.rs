@@ -99,6 +99,16 @@ fn a_slower_run_is_told_from_the_usual_ones() {
     assert_eq!(output.code, 2, "{output}");
     let p50 = all.iter().find(|record| record["subject"] == "response_p50_seconds").unwrap();
     assert_eq!((&p50["data"]["status"], &p50["data"]["runs"]), (&"critical".into(), &6.into()), "{output}");
+    // What was never answered hides a quantile; that is no reason to be content.
+    let hidden = usual.replace("\"response_p95_seconds\":", "\"response_p95_hidden\":");
+    assert_ne!(hidden, usual);
+    let (output, _) = bed.fed(&["baseline", "check", "shop"], &hidden);
+    assert_eq!(output.code, 3, "{output}");
+    // Nobody minds twice as slow who says so, in either place.
+    for tolerant in [["check", "shop", "--tolerance", "200%"], ["--tolerance", "200%", "check", "shop"]] {
+        let (output, _) = bed.fed(&[&["baseline"][..], &tolerant].concat(), &slower(&usual, 1.5));
+        assert_eq!(output.code, 0, "{output}");
+    }
     assert_eq!(fs::read_to_string(bed.file()).unwrap().lines().count(), 6, "a check adds nothing");
     let (output, all) = bed.fed(&["baseline", "list"], "");
     assert_eq!((output.code, &all[0]["subject"], &all[0]["data"]["runs"]), (0, &"shop".into(), &6.into()), "{output}");

@@ -51,6 +51,9 @@ fn a_lasting_change_is_told_with_its_day_and_an_outlier_is_none() {
 
 #[test]
 fn what_is_no_series_is_refused() {
+    let few = "date,p95\nmonday,1\ntuesday,9\n";
+    let (output, _) = trend(few, &[]);
+    assert_eq!(output.code, 3, "nothing could be told: {output}");
     for (text, said) in [
         ("", "no values"),
         ("date,p95\n", "no values"),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use maint_core::failure::Failure;
 
-use super::worker::{Done, Meeting, Plan, Watch, work};
+use super::watch::Watch;
+use super::worker::{Done, Meeting, Plan, work};
 use crate::schedule::{Arrival, Slots, Stage};
 use crate::tally::Tally;
 use crate::target::Target;

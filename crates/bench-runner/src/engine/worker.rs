@@ -4,10 +4,10 @@
 //! an idle connection or waits in a queue for one; its time runs from its planned start either way. Sockets are
 //! edge-triggered and ready for both directions from the start, so that a request costs one write, one wait and one read.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -15,6 +15,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::http1::{Answer, Reader};
 use super::stream::{Broken, Stream};
+use super::watch::Watch;
 use crate::schedule::Slots;
 use crate::tally::{Fault, Tally};
 use crate::target::Target;
@@ -51,41 +52,6 @@ pub struct Plan<'a> {
     pub watch: &'a Watch,
     /// Which of its threads this is.
     pub thread: usize,
-}
-
-/// A run as others see it while it lasts: they look at its counts once a second, and may end it.
-#[derive(Debug, Default)]
-pub struct Watch {
-    /// Set when the run is to end early.
-    pub stop: AtomicBool,
-    /// What each thread has counted so far, where somebody looks.
-    counts: Option<Mutex<BTreeMap<usize, Tally>>>,
-}
-
-impl Watch {
-    /// One whose counts can be looked at. Copying them takes a thread about half a millisecond each second.
-    pub fn with_counts() -> Self {
-        Watch { stop: AtomicBool::new(false), counts: Some(Mutex::default()) }
-    }
-
-    /// What was counted so far; nothing where nobody is to look.
-    pub fn counted(&self) -> Tally {
-        let mut all = Tally::default();
-        let counts = self.counts.as_ref().map(|counts| counts.lock().unwrap_or_else(PoisonError::into_inner));
-        counts.iter().flat_map(|counts| counts.values()).for_each(|tally| all.add(tally));
-        all
-    }
-
-    fn tell(&self, thread: usize, tally: &Tally) {
-        // Whoever is looking right now has the counts of a second ago, and nobody waits.
-        if let Some(Ok(mut counts)) = self.counts.as_ref().map(Mutex::try_lock) {
-            counts.insert(thread, tally.clone());
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
 }
 
 /// What the threads of a run have in common: where they meet before it begins.

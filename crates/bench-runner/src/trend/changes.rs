@@ -41,6 +41,12 @@ pub(super) fn changes(values: &[f64], most: f64) -> Vec<Change> {
     }
 }
 
+/// Whether so many values could show a change at all: halves that differ wherever they can.
+pub(super) fn can_tell(count: usize, most: f64) -> bool {
+    let (low, high) = (vec![0.0; count / 2], vec![1.0; count - count / 2]);
+    count >= 2 * SHORTEST && mann_whitney(&low, &high) < most
+}
+
 fn test(values: &[f64], three: &[usize]) -> Option<Change> {
     let [from, at, to] = three else { return None };
     let (before, after) = (values.get(*from..*at)?, values.get(*at..*to)?);
@@ -190,6 +196,12 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].at.abs_diff(40) <= 1 && found[1].at.abs_diff(80) <= 1, "{found:?}");
         assert!((found[0].before - 100.0).abs() < 1.0 && (found[0].after - 110.0).abs() < 1.0, "{found:?}");
+    }
+
+    #[test]
+    fn a_few_values_cannot_tell() {
+        assert!(!can_tell(0, 0.001) && !can_tell(7, 0.9) && !can_tell(8, 0.001));
+        assert!(can_tell(16, 0.001) && !can_tell(10, 0.000_2) && can_tell(60, 0.000_2));
     }
 
     #[test]

@@ -239,6 +239,10 @@ fn ranges(affected: &Affected) -> Result<(Ranges, Vec<VersionReq>), String> {
             ranges.push((Some(one.clone()), Some(after(&one)?)));
         }
     }
+    if ranges.is_empty() {
+        // It names the crate and no versions that can be compared (revisions of git, say): none is known to be healthy.
+        ranges.push((None, None));
+    }
     Ok((ranges, patched))
 }
 

@@ -21,6 +21,7 @@ const OTHER: &str = r#"{"id": "GHSA-dddd-eeee-ffff", "modified": "2024-03-06T05:
   "affected": [
     {"package": {"ecosystem": "HERE", "name": "two"}, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"last_affected": "1.0.0"}]}]},
     {"package": {"ecosystem": "HERE", "name": "three"}, "versions": ["0.1.0", "0.2.0-rc.1"]},
+    {"package": {"ecosystem": "HERE", "name": "five"}, "ranges": [{"type": "GIT", "repo": "x", "events": [{"introduced": "0"}]}]},
     {"package": {"ecosystem": "PyPI", "name": "four"}, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]}]}"#;
 
 const GONE: &str = r#"{"id": "RUSTSEC-2024-0009", "modified": "2025-01-01T00:00:00Z", "withdrawn": "2025-01-01T00:00:00Z", "affected": []}"#;
@@ -48,7 +49,7 @@ fn an_archive_is_read_and_nothing_is_found_twice() {
     assert_eq!((database.stamp.form, database.stamp.newest.to_string().as_str()), ("osv", "2024-03-06"));
     let ids: Vec<_> = database.advisories().iter().map(|a| (a.id.as_str(), a.package.as_str())).collect();
     let other = "GHSA-dddd-eeee-ffff";
-    assert_eq!(ids, [(other, "two"), (other, "three"), ("RUSTSEC-2024-0001", "one")]);
+    assert_eq!(ids, [(other, "two"), (other, "three"), (other, "five"), ("RUSTSEC-2024-0001", "one")]);
     let one = database.find("cve-2024-1").unwrap();
     assert_eq!((one.severity, one.date.to_string().as_str()), (Severity::Critical, "2024-02-03"));
     assert_eq!(one.patched.iter().map(ToString::to_string).collect::<Vec<_>>(), [">=1.2.3", ">=2.1.0"]);
@@ -59,6 +60,7 @@ fn an_archive_is_read_and_nothing_is_found_twice() {
     );
     assert_eq!(hits(&database, "two", &["0.0.0-a", "1.0.0", "1.0.1-0", "1.0.1"]), [1, 1, 0, 0]);
     assert_eq!(hits(&database, "three", &["0.1.0", "0.1.1", "0.2.0-rc.1", "0.2.0-rc.1.1", "0.2.0"]), [1, 0, 1, 0, 0]);
+    assert_eq!(hits(&database, "five", &["0.1.0", "9.0.0"]), [1, 1], "nobody says which versions are healthy");
     assert_eq!(hits(&database, "four", &["1.0.0"]), [0]);
 }
 
