@@ -5,6 +5,8 @@
 
 mod baseline;
 mod capacity;
+mod database;
+mod redis;
 mod scenario;
 mod trend;
 

@@ -5,14 +5,14 @@
 //! wait.
 
 use maint_core::failure::Failure;
+use maint_core::threshold::Threshold;
 use maint_core::units::format_seconds;
 
-use crate::cli::{ApiArgs, ArrivalArg};
+use crate::cli::ApiArgs;
 use crate::drive::{Job, drive};
 use crate::engine::run::{Load, Ran};
 use crate::report::{judge, overview, responses, summarize};
-use crate::schedule::{Arrival, Stage};
-use crate::target::{Ask, Target};
+use crate::target::Target;
 use crate::verdict;
 use crate::work::Work;
 
@@ -21,32 +21,26 @@ use crate::work::Work;
 /// # Errors
 /// The target does not hold or cannot be reached.
 pub fn run(args: &ApiArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    let ask = Ask { method: args.method.clone(), headers: args.header.clone(), body: args.body()? };
-    let target = Target::new(&args.url, &ask, &args.allow_host)?;
+    let target = Target::new(&args.url, &args.ask.ask()?, &args.allow_host)?;
+    let load = Load { keep_alive: !args.no_keepalive, ..args.drive.load() };
+    one(&target, &load, &args.threshold, work).map(|_| ())
+}
+
+/// Loads one target, tells of it and judges its limits.
+///
+/// # Errors
+/// The target cannot be reached, or this machine cannot do it.
+pub fn one(target: &Target, load: &Load, limits: &[Threshold], work: &mut Work<'_>) -> Result<Ran, Failure> {
     work.subject.clone_from(&target.name);
-    let duration = args.duration.0;
-    let load = Load {
-        stages: args.rate.map(|rate| vec![Stage::constant(rate, duration)]),
-        arrival: match args.arrival {
-            ArrivalArg::Uniform => Arrival::Uniform,
-            ArrivalArg::Poisson => Arrival::Poisson(args.seed),
-        },
-        duration,
-        drain: args.drain.0,
-        timeout: args.timeout.0,
-        connections: args.connections,
-        threads: args.threads,
-        keep_alive: !args.no_keepalive,
-    };
-    tracing::info!("{} at {} for {}", target.name, target.address, format_seconds(duration.as_secs_f64()));
-    let ran = drive(&[Job { target: &target, load: &load }], &work.cancel, None)?;
+    tracing::info!("{} at {} for {}", target.name, target.address, format_seconds(load.duration.as_secs_f64()));
+    let ran = drive(&[Job { target, load }], &work.cancel, None)?;
     let ran = Ran::together(&ran);
     let why = verdict::judge(&ran, load.stages.is_some());
     summarize(work.run, &ran, why.as_deref());
     work.run.emit(&overview(&target.name, &ran, why.as_deref()));
     let sample = responses(&ran);
-    for limit in &args.threshold {
+    for limit in limits {
         work.run.emit(&judge(limit, &ran, &sample));
     }
-    Ok(())
+    Ok(ran)
 }

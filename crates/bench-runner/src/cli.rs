@@ -10,7 +10,10 @@ use maint_core::failure::Failure;
 use maint_core::threshold::Threshold;
 use maint_core::units::HumanDuration;
 
+use crate::engine::run::Load;
 use crate::scenario::LIMITS;
+use crate::schedule::{Arrival, Stage};
+use crate::target::Ask;
 
 /// The keys of `[bench-runner]` in maint.toml.
 pub static SECTION: Section = Section {
@@ -36,6 +39,10 @@ pub struct Cli {
 pub enum Command {
     /// One URL under load, with response times from the planned start
     Api(Box<ApiArgs>),
+    /// PostgreSQL under load: pgbench's workloads and scripts, with percentiles
+    Database(Box<DatabaseArgs>),
+    /// Redis under load
+    Redis(Box<RedisArgs>),
     /// A scenario of several routes, or one URL, up to a rate and down again
     Load(Box<LoadArgs>),
     /// Is it as fast as it was: a load test against those before it; without an action the one of [bench-runner] is run
@@ -67,6 +74,26 @@ pub enum ArrivalArg {
 pub struct ApiArgs {
     /// http:// or https://
     pub url: String,
+    /// How.
+    #[command(flatten)]
+    pub drive: DriveArgs,
+    /// What.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// What must hold, as 'p(95)<200ms', 'error_rate<5%', 'rate>=900'; may be repeated
+    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
+    pub threshold: Vec<Threshold>,
+    /// A connection for each request
+    #[arg(long)]
+    pub no_keepalive: bool,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
+
+/// How load is sent.
+#[derive(Debug, Args)]
+pub struct DriveArgs {
     /// Requests a second, however slow the answers are; without it each connection sends when it has its answer
     #[arg(short, long, value_name = "PER SECOND", value_parser = rate)]
     pub rate: Option<f64>,
@@ -74,7 +101,7 @@ pub struct ApiArgs {
     #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
     pub connections: usize,
     /// How many threads; more than processors is of no use
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
+    #[arg(short, long, short_alias = 'j', default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
     pub threads: usize,
     /// How long requests are started
     #[arg(short, long, default_value = "10s")]
@@ -91,9 +118,11 @@ pub struct ApiArgs {
     /// Of random starts: the same seed gives the same ones
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What must hold, as 'p(95)<200ms', 'error_rate<5%', 'rate>=900'; may be repeated
-    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
-    pub threshold: Vec<Threshold>,
+}
+
+/// A request of HTTP.
+#[derive(Debug, Args)]
+pub struct AskArgs {
     /// The method
     #[arg(short, long, default_value = "GET")]
     pub method: String,
@@ -103,9 +132,55 @@ pub struct ApiArgs {
     /// The body; @FILE reads it from a file
     #[arg(short, long)]
     pub body: Option<String>,
-    /// A connection for each request
-    #[arg(long)]
-    pub no_keepalive: bool,
+}
+
+/// Of `database`.
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// postgres:// or key=value pairs; without it DATABASE_URL and the PG* variables hold
+    #[arg(value_name = "URL")]
+    pub dsn: Option<String>,
+    /// select-only, simple-update or tpcb on tables that `pgbench -i` has made, or a script of pgbench's
+    #[arg(short, long, value_name = "NAME|FILE", default_value = "select-only")]
+    pub workload: String,
+    /// A variable of the script, NAME=NUMBER; may be repeated
+    #[arg(short = 'D', long, value_name = "NAME=NUMBER", value_parser = define)]
+    pub define: Vec<(String, i64)>,
+    /// How.
+    #[command(flatten)]
+    pub drive: DriveArgs,
+    /// What must hold, as 'p(95)<20ms', 'error_rate<1%', 'rate>=900'; may be repeated
+    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
+    pub threshold: Vec<Threshold>,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
+
+/// Of `redis`.
+#[derive(Debug, Args)]
+pub struct RedisArgs {
+    /// redis://user:password@host:port/db, rediss://... or unix:///path; REDISCLI_AUTH has the password
+    #[arg(default_value = "redis://127.0.0.1:6379/0")]
+    pub url: String,
+    /// get, set, incr, ping, or a command in words, in which __rand_int__ is a random number of twelve digits
+    #[arg(short, long, value_name = "NAME|COMMAND", default_value = "get")]
+    pub workload: String,
+    /// How many commands are sent at once; a request is all of them
+    #[arg(short = 'P', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pipeline: u16,
+    /// How many different keys
+    #[arg(short, long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000))]
+    pub keys: u64,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64 << 20))]
+    pub size: u32,
+    /// How.
+    #[command(flatten)]
+    pub drive: DriveArgs,
+    /// What must hold, as 'p(95)<2ms', 'error_rate<1%', 'rate>=900'; may be repeated
+    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
+    pub threshold: Vec<Threshold>,
     /// A host besides this machine that load is meant for; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
@@ -209,19 +284,46 @@ fn part(text: &str) -> Result<f64, String> {
     value.ok().filter(|value| (0.0..=10.0).contains(value)).ok_or_else(|| "write 10% or 0.1, at most 1000%".to_owned())
 }
 
-impl ApiArgs {
-    /// The body's bytes.
+/// A variable and its value.
+fn define(text: &str) -> Result<(String, i64), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=NUMBER")?;
+    Ok((name.to_owned(), value.parse().map_err(|_| format!("{value:?} is no whole number"))?))
+}
+
+impl AskArgs {
+    /// The request.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn body(&self) -> Result<Vec<u8>, Failure> {
-        match self.body.as_deref() {
-            None => Ok(Vec::new()),
+    /// The body's file cannot be read.
+    pub fn ask(&self) -> Result<Ask, Failure> {
+        let body = match self.body.as_deref() {
+            None => Vec::new(),
             Some(text) => match text.strip_prefix('@') {
-                None => Ok(text.as_bytes().to_vec()),
+                None => text.as_bytes().to_vec(),
                 Some(path) => std::fs::read(PathBuf::from(path))
-                    .map_err(|error| Failure::usage(format!("cannot read the body {path}: {error}"))),
+                    .map_err(|error| Failure::usage(format!("cannot read the body {path}: {error}")))?,
             },
+        };
+        Ok(Ask { method: self.method.clone(), headers: self.header.clone(), body })
+    }
+}
+
+impl DriveArgs {
+    /// The load.
+    pub fn load(&self) -> Load {
+        let duration = self.duration.0;
+        Load {
+            stages: self.rate.map(|rate| vec![Stage::constant(rate, duration)]),
+            arrival: match self.arrival {
+                ArrivalArg::Uniform => Arrival::Uniform,
+                ArrivalArg::Poisson => Arrival::Poisson(self.seed),
+            },
+            duration,
+            drain: self.drain.0,
+            timeout: self.timeout.0,
+            connections: self.connections,
+            threads: self.threads,
+            keep_alive: true,
         }
     }
 }

@@ -11,7 +11,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, api, baseline, capacity, load, trend};
+use crate::{TOOL, api, baseline, capacity, database, load, redis, trend};
 
 const LOAD_COLUMNS: &[&str] = &["requests_per_second", "response_p50_seconds", "response_p95_seconds"];
 
@@ -20,6 +20,8 @@ impl Command {
     fn task(&self) -> (&'static str, &'static [&'static str]) {
         match self {
             Command::Api(_) => ("api", LOAD_COLUMNS),
+            Command::Database(_) => ("database", LOAD_COLUMNS),
+            Command::Redis(_) => ("redis", LOAD_COLUMNS),
             Command::Load(_) => ("load", LOAD_COLUMNS),
             Command::Baseline(_) => ("baseline", &["runs"]),
             Command::Trend(_) => ("trend", &["since"]),
@@ -54,6 +56,8 @@ async fn command(cli: &Cli, run: &Run, subject: &mut String) -> Result<Option<Ex
 fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
     match command {
         Command::Api(args) => api::run(args, work),
+        Command::Database(args) => database::run(args, work),
+        Command::Redis(args) => redis::run(args, work),
         Command::Load(args) => load::run(args, work),
         Command::Baseline(args) => baseline::run(args, work),
         Command::Trend(args) => trend::run(args, work),

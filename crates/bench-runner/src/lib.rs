@@ -7,6 +7,7 @@
 //! - [`schedule`] is when requests are to start, [`tally`] what became of them, [`quantile`] what can be said of their
 //!   times, [`verdict`] whether the generator itself kept up.
 //! - [`engine`] sends them: one event loop a thread, nothing shared between threads.
+//! - [`script`] is what a database is asked, [`random`] what differs from one request to the next.
 //! - [`target`] is where, [`scenario`] several of them as a file, [`drive`] starts and watches them, [`report`] is how it is told.
 //! - [`table`] is what others have measured, [`usl`] fits what was measured, [`student`] says how well that is known.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
@@ -16,13 +17,17 @@ pub mod baseline;
 pub mod capacity;
 pub mod cli;
 pub mod commands;
+pub mod database;
 pub mod drive;
 pub mod engine;
 pub mod load;
 pub mod quantile;
+pub mod random;
+pub mod redis;
 pub mod report;
 pub mod scenario;
 pub mod schedule;
+pub mod script;
 pub mod student;
 pub mod table;
 pub mod tally;

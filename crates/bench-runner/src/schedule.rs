@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::random::Random;
+
 /// How starts are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
@@ -74,7 +76,7 @@ pub struct Slots {
 #[derive(Debug, Clone)]
 enum Place {
     Uniform(u64),
-    Poisson { at: f64, state: u64 },
+    Poisson { at: f64, random: Random },
 }
 
 impl Slots {
@@ -84,9 +86,9 @@ impl Slots {
         let next = match arrival {
             Arrival::Uniform => Place::Uniform(thread),
             Arrival::Poisson(seed) => {
-                let mut state = mix(seed ^ mix(thread.wrapping_add(1)));
-                let at = gap(&mut state) * threads as f64;
-                Place::Poisson { at, state }
+                let mut random = Random::of(seed, thread);
+                let at = random.gap() * threads as f64;
+                Place::Poisson { at, random }
             }
         };
         Slots { stages: stages.to_vec(), stage: 0, before: 0.0, begins: 0, next, threads }
@@ -105,12 +107,12 @@ impl Iterator for Slots {
         loop {
             let stage = self.stages.get(self.stage)?;
             let length = u64::try_from(stage.duration.as_nanos()).unwrap_or(u64::MAX);
-            let at = match self.next {
+            let at = match &self.next {
                 // The one case in which whole numbers are exact for ever.
                 Place::Uniform(number) if self.stage == 0 && stage.from.to_bits() == stage.to.to_bits() => {
-                    exact(number, stage.from)
+                    exact(*number, stage.from)
                 }
-                Place::Uniform(number) => nanoseconds(stage.moment(number as f64 - self.before)),
+                Place::Uniform(number) => nanoseconds(stage.moment(*number as f64 - self.before)),
                 Place::Poisson { at, .. } => nanoseconds(stage.moment(at - self.before)),
             };
             if at >= length {
@@ -121,7 +123,7 @@ impl Iterator for Slots {
             }
             match &mut self.next {
                 Place::Uniform(number) => *number += self.threads,
-                Place::Poisson { at, state } => *at += gap(state) * self.threads as f64,
+                Place::Poisson { at, random } => *at += random.gap() * self.threads as f64,
             }
             return Some(self.begins + at);
         }
@@ -137,21 +139,6 @@ fn exact(number: u64, rate: f64) -> u64 {
 fn nanoseconds(seconds: f64) -> u64 {
     // Infinity means never.
     if seconds.is_finite() { (seconds.max(0.0) * 1e9) as u64 } else { u64::MAX }
-}
-
-/// A gap between random arrivals of rate one.
-fn gap(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    // 53 random bits above zero, so that the logarithm is finite.
-    let uniform = ((mix(*state) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    -uniform.ln()
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014).
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]

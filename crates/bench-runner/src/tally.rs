@@ -84,10 +84,14 @@ pub enum Fault {
     Connect,
     /// The handshake failed.
     Tls,
+    /// The server refused the login, or what is to be asked of it.
+    Login,
     /// The server closed the connection before the answer was whole, or reset it.
     Closed,
-    /// The answer is not HTTP.
+    /// The answer is not of the protocol.
     Protocol,
+    /// The script cannot go on: an expression has no value.
+    Script,
     /// This machine has run out of something (ports, files): the generator's fault, not the server's.
     Generator,
 }
@@ -98,10 +102,37 @@ impl Fault {
         match self {
             Fault::Connect => "connect",
             Fault::Tls => "tls",
+            Fault::Login => "refused",
             Fault::Closed => "closed",
             Fault::Protocol => "protocol",
+            Fault::Script => "script",
             Fault::Generator => "generator",
         }
+    }
+}
+
+/// What a server calls an outcome: 404 of HTTP, 40001 of SQL, MOVED of Redis. The first twelve characters of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Code([u8; 12]);
+
+impl Code {
+    /// Of a word; what is not printable ASCII ends it.
+    pub fn new(word: &[u8]) -> Self {
+        let mut code = [0; 12];
+        code.iter_mut().zip(word.iter().take_while(|byte| byte.is_ascii_graphic())).for_each(|(to, from)| *to = *from);
+        Code(code)
+    }
+
+    /// Of a status of HTTP.
+    pub fn of_status(status: u16) -> Self {
+        Code::new(&[100, 10, 1].map(|place| b'0' + u8::try_from(status / place % 10).unwrap_or_default()))
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        f.write_str(std::str::from_utf8(self.0.get(..end).unwrap_or_default()).unwrap_or_default())
     }
 }
 
@@ -112,7 +143,7 @@ pub struct Tally {
     pub scheduled: u64,
     /// Answers that are good.
     pub good: u64,
-    /// Answers that are errors (a status of 400 and above).
+    /// Answers that are errors: a status of 400 and above, an error of SQL or Redis.
     pub bad: u64,
     /// Requests that came to nothing.
     pub failed: u64,
@@ -131,7 +162,7 @@ pub struct Tally {
     /// From the planned start to the moment when the generator noticed that it had come.
     pub lag: Times,
     /// Answers by status.
-    pub statuses: BTreeMap<u16, u64>,
+    pub statuses: BTreeMap<Code, u64>,
     /// Failures by reason.
     pub faults: BTreeMap<Fault, u64>,
     /// Bytes of answers.
@@ -208,6 +239,17 @@ mod tests {
         times.record(0);
         assert_eq!(times.len(), 2);
         assert!(times.max() >= LONGEST && times.max() < LONGEST + LONGEST / 500, "{}", times.max());
+    }
+
+    #[test]
+    fn a_code_is_a_word() {
+        let shown = |word: &[u8]| Code::new(word).to_string();
+        assert_eq!((Code::of_status(404).to_string(), shown(b"40001")), ("404".to_owned(), "40001".to_owned()));
+        assert_eq!(
+            (shown(b"CLUSTERDOWN The"), shown(b"A very long word"), shown(b"")),
+            ("CLUSTERDOWN".into(), "A".into(), String::new())
+        );
+        assert_eq!(shown(b"abcdefghijklmnop"), "abcdefghijkl");
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! Where requests go: an address, a prepared request, and leave to go there.
+//! Where requests go: an address, what is asked there, and leave to go there.
+
+mod http;
+mod postgres;
+mod redis;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
@@ -6,89 +10,32 @@ use std::sync::Arc;
 use maint_core::failure::Failure;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use url::{Host, Url};
+use url::Host;
 
-use crate::engine::http1::Asked;
+pub use crate::engine::target::{Address, Target};
+pub use http::Ask;
+pub use redis::Commands;
 
-/// A request as it is described.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// The method, in capitals.
-    pub method: String,
-    /// `NAME: VALUE` lines.
-    pub headers: Vec<String>,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Default for Ask {
-    fn default() -> Self {
-        Ask { method: "GET".to_owned(), headers: Vec::new(), body: Vec::new() }
-    }
-}
-
-/// A target, ready to be asked.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// What it is called in records: the URL without a password.
-    pub name: String,
-    /// Where connections go.
-    pub address: SocketAddr,
-    /// How handshakes are made, if they are.
-    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// The request's bytes.
-    pub request: Vec<u8>,
-    /// Whether answers have bodies.
-    pub asked: Asked,
-    /// The request may be sent again when the connection turned out to be closed already.
-    pub is_repeatable: bool,
-}
-
-impl Target {
-    /// Reads a URL, finds its address, and prepares the request.
-    ///
-    /// # Errors
-    /// It is no HTTP URL, its host has no address or is neither on this machine nor in `allowed`, a header does not hold, or
-    /// there are no roots for TLS.
-    pub fn new(text: &str, ask: &Ask, allowed: &[String]) -> Result<Self, Failure> {
-        let url = Url::parse(text).map_err(|error| {
-            Failure::usage(format!("{text} is no URL: {error}")).hint("write http://HOST:PORT/PATH or https://...")
-        })?;
-        let is_tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            other => return Err(Failure::usage(format!("{other} is not spoken here")).hint("http and https are")),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Failure::usage("a password in a URL is shown by every list of processes")
-                .hint("give it as a header from a file"));
-        }
-        let host = url.host().ok_or_else(|| Failure::usage(format!("{text} names no host")))?;
-        let port = url.port_or_known_default().unwrap_or(if is_tls { 443 } else { 80 });
-        let address = resolve(&host, port)?;
-        let shown = host.to_string();
-        if !address.ip().is_loopback() && !allowed.contains(&shown) {
-            return Err(Failure::usage(format!("{shown} ({}) is not this machine", address.ip()))
-                .hint(format!("if load is meant for it, say so: --allow-host {shown}")));
-        }
-        let tls = if is_tls { Some((roots()?, server_name(&host)?)) } else { None };
-        let request = render(&url, ask)?;
-        let asked = if ask.method == "HEAD" { Asked::Head } else { Asked::Other };
-        let is_repeatable = matches!(ask.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE");
-        Ok(Target { name: url.to_string(), address, tls, request, asked, is_repeatable })
-    }
-}
-
-fn resolve(host: &Host<&str>, port: u16) -> Result<SocketAddr, Failure> {
-    match host {
-        Host::Ipv4(address) => Ok(SocketAddr::new(IpAddr::V4(*address), port)),
-        Host::Ipv6(address) => Ok(SocketAddr::new(IpAddr::V6(*address), port)),
+/// Finds a host's address.
+///
+/// # Errors
+/// It has none, or is neither on this machine nor in `allowed`.
+fn resolve(host: &Host<&str>, port: u16, allowed: &[String]) -> Result<Address, Failure> {
+    let address = match host {
+        Host::Ipv4(address) => SocketAddr::new(IpAddr::V4(*address), port),
+        Host::Ipv6(address) => SocketAddr::new(IpAddr::V6(*address), port),
         Host::Domain(name) => (*name, port)
             .to_socket_addrs()
             .ok()
             .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| Failure::critical(format!("{name} has no address"))),
+            .ok_or_else(|| Failure::critical(format!("{name} has no address")))?,
+    };
+    let shown = host.to_string();
+    if !address.ip().is_loopback() && !allowed.contains(&shown) {
+        return Err(Failure::usage(format!("{shown} ({}) is not this machine", address.ip()))
+            .hint(format!("if load is meant for it, say so: --allow-host {shown}")));
     }
+    Ok(Address::Tcp(address))
 }
 
 fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Failure> {
@@ -100,8 +47,8 @@ fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Failure> {
     }
 }
 
-/// The system's roots; `SSL_CERT_FILE` names others.
-fn roots() -> Result<Arc<ClientConfig>, Failure> {
+/// Handshakes that trust the system's roots (`SSL_CERT_FILE` names others) and offer these protocols.
+fn roots(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, Failure> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = rustls::RootCertStore::empty();
     let (taken, _) = roots.add_parsable_certificates(found.certs);
@@ -115,91 +62,6 @@ fn roots() -> Result<Arc<ClientConfig>, Failure> {
         .map_err(|error| Failure::critical(format!("TLS cannot be set up: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
-}
-
-fn render(url: &Url, ask: &Ask) -> Result<Vec<u8>, Failure> {
-    let token = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    };
-    if !token(&ask.method) {
-        return Err(Failure::usage(format!("{:?} is no method", ask.method)));
-    }
-    let mut text = format!("{} {}", ask.method, url.path());
-    if let Some(query) = url.query() {
-        text.push('?');
-        text.push_str(query);
-    }
-    text.push_str(" HTTP/1.1\r\n");
-    let mut has_host = false;
-    for header in &ask.headers {
-        let (name, value) = header
-            .split_once(':')
-            .map(|(name, value)| (name.trim(), value.trim()))
-            .filter(|(name, value)| token(name) && !value.bytes().any(|byte| byte < 0x20 && byte != b'\t'))
-            .ok_or_else(|| Failure::usage(format!("{header:?} is no header")).hint("write NAME: VALUE"))?;
-        if ["content-length", "transfer-encoding", "connection"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
-            return Err(Failure::usage(format!("the header {name} is set by this program")));
-        }
-        has_host |= name.eq_ignore_ascii_case("host");
-        text.push_str(name);
-        text.push_str(": ");
-        text.push_str(value);
-        text.push_str("\r\n");
-    }
-    if !has_host {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        text.push_str(&format!("Host: {host}{port}\r\n"));
-    }
-    if !ask.body.is_empty() || matches!(ask.method.as_str(), "POST" | "PUT" | "PATCH") {
-        text.push_str(&format!("Content-Length: {}\r\n", ask.body.len()));
-    }
-    text.push_str("\r\n");
-    let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(&ask.body);
-    Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(url: &str, ask: &Ask) -> String {
-        String::from_utf8(Target::new(url, ask, &[]).unwrap().request).unwrap()
-    }
-
-    #[test]
-    fn a_request_says_what_it_must() {
-        let get = request("http://127.0.0.1:8080/a%20b?c=d", &Ask::default());
-        assert_eq!(get, "GET /a%20b?c=d HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n");
-        let ask = Ask { method: "POST".into(), headers: vec!["X-Key:  v ".into()], body: b"{}".to_vec() };
-        let post = request("http://[::1]", &ask);
-        assert_eq!(post, "POST / HTTP/1.1\r\nX-Key: v\r\nHost: [::1]\r\nContent-Length: 2\r\n\r\n{}");
-    }
-
-    #[test]
-    fn load_goes_nowhere_by_mistake() {
-        let refused = |url: &str, allowed: &[&str]| {
-            let allowed: Vec<String> = allowed.iter().map(|&host| host.to_owned()).collect();
-            Target::new(url, &Ask::default(), &allowed).map(|target| target.address).map_err(|failure| failure.message)
-        };
-        assert!(refused("http://192.0.2.1/", &[]).unwrap_err().contains("is not this machine"));
-        assert!(refused("http://192.0.2.1/", &["192.0.2.2"]).is_err());
-        assert_eq!(refused("http://192.0.2.1/", &["192.0.2.1"]).unwrap().to_string(), "192.0.2.1:80");
-        assert!(refused("http://127.0.0.1/", &[]).is_ok());
-    }
-
-    #[test]
-    fn what_is_no_request_is_refused() {
-        for url in ["ftp://127.0.0.1/", "127.0.0.1:80", "http://", "http://user:secret@127.0.0.1/"] {
-            let failure = Target::new(url, &Ask::default(), &[]).unwrap_err();
-            assert!(!failure.message.contains("secret"), "{}", failure.message);
-        }
-        for header in ["no colon", "a b: c", "x: y\r\nz: w", "Content-Length: 3", ": v"] {
-            let ask = Ask { headers: vec![header.to_owned()], ..Ask::default() };
-            assert!(Target::new("http://127.0.0.1/", &ask, &[]).is_err(), "{header:?}");
-        }
-    }
 }

@@ -19,6 +19,17 @@ pub enum Asked {
     Other,
 }
 
+/// What is asked for over and over.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// The request's bytes.
+    pub request: Vec<u8>,
+    /// Whether answers have bodies.
+    pub asked: Asked,
+    /// The request may be sent again when the connection turned out to be closed already.
+    pub is_repeatable: bool,
+}
+
 /// The end of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use maint_core::failure::Failure;
 
+use super::target::Target;
 use super::watch::Watch;
 use super::worker::{Done, Meeting, Plan, work};
 use crate::schedule::{Arrival, Slots, Stage};
-use crate::tally::Tally;
-use crate::target::Target;
+use crate::tally::{Fault, Tally};
 
 /// A run as it is asked for.
 #[derive(Debug, Clone)]
@@ -94,7 +94,8 @@ pub fn run(target: &Target, load: &Load, watch: &Watch) -> Result<Ran, Failure> 
     }
     if meeting.open() == 0 {
         let why = trouble.unwrap_or_else(|| "it does not answer".to_owned());
-        return Err(Failure::critical(format!("{} ({}) cannot be reached: {why}", target.name, target.address)));
+        let what = if why.starts_with(Fault::Login.as_str()) { "cannot be used" } else { "cannot be reached" };
+        return Err(Failure::critical(format!("{} ({}) {what}: {why}", target.name, target.address)));
     }
     let is_partial = watch.stop.load(std::sync::atomic::Ordering::Relaxed) && elapsed < load.duration;
     Ok(Ran { tally, sending: load.duration.min(elapsed), elapsed, cpu, trouble, is_partial })

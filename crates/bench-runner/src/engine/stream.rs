@@ -4,32 +4,18 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustls::ClientConnection;
 
+use super::heard::Broken;
+use super::target::{Address, Target};
 use crate::tally::Fault;
-use crate::target::Target;
 
 /// A connection.
 #[derive(Debug)]
 pub struct Stream {
     socket: OwnedFd,
     tls: Option<Box<ClientConnection>>,
-}
-
-/// Why a connection cannot be used.
-#[derive(Debug)]
-pub struct Broken {
-    /// Where it broke.
-    pub fault: Fault,
-    /// What the system or the other side said.
-    pub why: String,
-}
-
-impl Broken {
-    fn of(fault: Fault, why: impl std::fmt::Display) -> Self {
-        Broken { fault, why: format!("{why}") }
-    }
 }
 
 impl AsFd for Stream {
@@ -44,12 +30,24 @@ impl Stream {
     /// # Errors
     /// It failed at once.
     pub fn open(target: &Target) -> Result<Self, Broken> {
-        let family = if target.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let family = match &target.address {
+            Address::Tcp(address) if address.is_ipv4() => AddressFamily::INET,
+            Address::Tcp(_) => AddressFamily::INET6,
+            Address::Unix(_) => AddressFamily::UNIX,
+        };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
             .map_err(|error| Broken::of(Fault::Generator, error))?;
-        sockopt::set_tcp_nodelay(&socket, true).map_err(|error| Broken::of(Fault::Generator, error))?;
-        match rustix::net::connect(&socket, &target.address) {
+        let connected = match &target.address {
+            Address::Tcp(address) => {
+                sockopt::set_tcp_nodelay(&socket, true).map_err(|error| Broken::of(Fault::Generator, error))?;
+                rustix::net::connect(&socket, address)
+            }
+            Address::Unix(path) => {
+                SocketAddrUnix::new(path.as_path()).and_then(|address| rustix::net::connect(&socket, &address))
+            }
+        };
+        match connected {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(broken(error)),
         }

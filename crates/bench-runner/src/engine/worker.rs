@@ -4,7 +4,8 @@
 //! an idle connection or waits in a queue for one; its time runs from its planned start either way. Sockets are
 //! edge-triggered and ready for both directions from the start, so that a request costs one write, one wait and one read.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, OnceLock};
@@ -13,12 +14,13 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use super::http1::{Answer, Reader};
-use super::stream::{Broken, Stream};
+use super::heard::{Answer, Broken, Heard};
+use super::stream::Stream;
+use super::talk::Talk;
+use super::target::Target;
 use super::watch::Watch;
 use crate::schedule::Slots;
 use crate::tally::{Fault, Tally};
-use crate::target::Target;
 
 /// How long a connection rests after a failure when nothing else holds requests back.
 const REST: u64 = 10_000_000;
@@ -98,6 +100,8 @@ enum State {
     Closed,
     /// Connecting, or in the handshake.
     Opening,
+    /// Logging in.
+    Greeting,
     /// Open and free.
     Idle,
     /// A request is under way.
@@ -108,17 +112,19 @@ enum State {
 struct Request {
     planned: u64,
     sent: u64,
-    written: usize,
     number: u64,
     /// It was sent before, on a connection that the server had just closed.
     again: bool,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct Connection<'a> {
     state: State,
     stream: Option<Stream>,
-    reader: Reader,
+    talk: Talk<'a>,
+    /// What is to be said, and how much of it was.
+    out: Vec<u8>,
+    written: usize,
     request: Option<Request>,
     /// Events of a socket that was closed since are told by it.
     generation: u32,
@@ -126,16 +132,34 @@ struct Connection {
     used: bool,
 }
 
+impl<'a> Connection<'a> {
+    /// A login or a request is under way.
+    fn is_talking(&self) -> bool {
+        matches!(self.state, State::Greeting | State::Busy)
+    }
+
+    /// The talk, and where it may say more: what was said before is gone from there.
+    fn fresh(&mut self) -> (&mut Talk<'a>, &mut Vec<u8>) {
+        if self.written >= self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        (&mut self.talk, &mut self.out)
+    }
+}
+
 struct Worker<'a> {
     plan: Plan<'a>,
     epoll: OwnedFd,
-    connections: Vec<Connection>,
+    connections: Vec<Connection<'a>>,
     /// Connections that can take a request, those that must be opened first included; the longest idle in front.
     idle: VecDeque<usize>,
     /// Planned starts that have come and wait for a connection.
     queue: VecDeque<u64>,
     /// When requests under way are given up, in order; old ones are told by the number.
     deadlines: VecDeque<(u64, usize, u64)>,
+    /// When requests that pause go on: the time, the connection, the request.
+    pauses: BinaryHeap<Reverse<(u64, usize, u64)>>,
     /// When connections that failed are tried again.
     resting: VecDeque<(u64, usize)>,
     next_slot: Option<u64>,
@@ -188,7 +212,9 @@ impl<'a> Worker<'a> {
             .map(|_| Connection {
                 state: State::Closed,
                 stream: None,
-                reader: Reader::new(plan.target.asked),
+                talk: Talk::new(&plan.target.speech, 0),
+                out: Vec::new(),
+                written: 0,
                 request: None,
                 generation: 0,
                 used: false,
@@ -201,6 +227,7 @@ impl<'a> Worker<'a> {
             idle: VecDeque::new(),
             queue: VecDeque::new(),
             deadlines: VecDeque::new(),
+            pauses: BinaryHeap::new(),
             resting: VecDeque::new(),
             next_slot: None,
             number: 0,
@@ -223,16 +250,21 @@ impl<'a> Worker<'a> {
         self.connections.iter().filter(|connection| connection.state == state).count()
     }
 
+    fn is_opening(&self) -> bool {
+        self.count(State::Opening) + self.count(State::Greeting) > 0
+    }
+
     /// Opens every connection before the run begins, as far as it goes within the time-out.
     fn prepare(&mut self) {
         for index in 0..self.connections.len() {
             self.open(index);
         }
-        while self.count(State::Opening) > 0 && self.now() < self.plan.timeout && !self.plan.watch.is_over() {
+        while self.is_opening() && self.now() < self.plan.timeout && !self.plan.watch.is_over() {
             self.wait(LONGEST_WAIT);
         }
         for index in 0..self.connections.len() {
-            if self.connections.get(index).is_some_and(|connection| connection.state == State::Opening) {
+            let state = self.connections.get(index).map(|connection| connection.state);
+            if matches!(state, Some(State::Opening | State::Greeting)) {
                 self.close(index);
             }
         }
@@ -247,6 +279,7 @@ impl<'a> Worker<'a> {
             let now = self.now();
             self.take_slots(now);
             self.give_up(now);
+            self.go_on(now);
             self.serve(now);
             let is_over =
                 now >= self.plan.until && self.next_slot.is_none() && self.queue.is_empty() && self.under_way == 0;
@@ -261,6 +294,7 @@ impl<'a> Worker<'a> {
                 self.next_slot,
                 self.deadlines.front().map(|(at, _, _)| *at),
                 self.queue.front().map(|planned| planned.saturating_add(self.plan.timeout)),
+                self.pauses.peek().map(|Reverse((at, _, _))| *at),
                 self.resting.front().map(|(at, _)| *at),
                 (now < self.plan.until).then_some(self.plan.until),
                 Some(end),
@@ -307,6 +341,21 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Lets requests go on whose pause is over.
+    fn go_on(&mut self, now: u64) {
+        while let Some(Reverse((_, index, number))) =
+            self.pauses.peek().copied().filter(|Reverse((at, _, _))| *at <= now)
+        {
+            self.pauses.pop();
+            let Some(connection) = self.connections.get_mut(index) else { continue };
+            if connection.request.is_some_and(|request| request.number == number) && connection.state == State::Busy {
+                let (talk, out) = connection.fresh();
+                let heard = talk.resume(out);
+                self.heard(index, heard);
+            }
+        }
+    }
+
     /// Gives waiting slots to idle connections.
     fn serve(&mut self, now: u64) {
         loop {
@@ -334,15 +383,14 @@ impl<'a> Worker<'a> {
         }
         let now = self.now();
         self.number += 1;
-        let request = Request { planned, sent: now, written: 0, number: self.number, again: false };
+        let request = Request { planned, sent: now, number: self.number, again: false };
         self.count_until(now);
         self.under_way += 1;
         self.deadlines.push_back((planned.saturating_add(self.plan.timeout), index, request.number));
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.request = Some(request);
         if connection.state == State::Idle {
-            connection.state = State::Busy;
-            self.write(index);
+            self.ask(index);
         } else {
             self.tally.reconnects += 1;
             self.open(index);
@@ -354,7 +402,10 @@ impl<'a> Worker<'a> {
         let opened = Stream::open(self.plan.target);
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.generation = connection.generation.wrapping_add(1);
-        connection.reader = Reader::new(self.plan.target.asked);
+        let seed = (self.plan.thread as u64) << 48 | (index as u64) << 32 | u64::from(connection.generation);
+        connection.talk = Talk::new(&self.plan.target.speech, seed);
+        connection.out.clear();
+        connection.written = 0;
         connection.used = false;
         connection.state = State::Opening;
         let opened = opened.and_then(|stream| {
@@ -407,20 +458,28 @@ impl<'a> Worker<'a> {
             State::Closed => {}
             State::Opening => match stream.is_open() {
                 Ok(false) => {}
-                Ok(true) if connection.request.is_some() => {
-                    connection.state = State::Busy;
-                    self.write(index);
+                Ok(true) => {
+                    connection.state = State::Greeting;
+                    let heard = connection.talk.greet(&mut connection.out);
+                    self.heard(index, Ok(heard));
                 }
-                Ok(true) => connection.state = State::Idle,
                 Err(broken) => self.fail(index, &broken),
             },
             State::Idle => {
-                // The server may end an idle connection when it likes, and says nothing else on one.
-                if !matches!(stream.receive(&mut self.buffer), Ok(None)) {
-                    self.close(index);
+                // The server may end an idle connection when it likes, and says hardly anything else on one.
+                loop {
+                    match stream.receive(&mut self.buffer) {
+                        Ok(None) => break,
+                        Ok(Some(taken)) if taken > 0 => {
+                            if !connection.talk.is_harmless(self.buffer.get(..taken).unwrap_or_default()) {
+                                return self.close(index);
+                            }
+                        }
+                        Ok(Some(_)) | Err(_) => return self.close(index),
+                    }
                 }
             }
-            State::Busy => {
+            State::Greeting | State::Busy => {
                 if let Err(broken) = stream.push() {
                     return self.lost(index, &broken);
                 }
@@ -431,14 +490,23 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Sends what is left of the request.
+    /// Begins the request that the connection has.
+    fn ask(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.state = State::Busy;
+        let (talk, out) = connection.fresh();
+        let heard = talk.ask(out);
+        self.heard(index, heard);
+    }
+
+    /// Sends what is left to be said.
     fn write(&mut self, index: usize) {
-        let Some(connection) = self.connections.get_mut(index).filter(|one| one.state == State::Busy) else { return };
-        let (Some(stream), Some(request)) = (&mut connection.stream, &mut connection.request) else { return };
-        while let Some(rest) = self.plan.target.request.get(request.written..).filter(|rest| !rest.is_empty()) {
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_talking()) else { return };
+        let Some(stream) = &mut connection.stream else { return };
+        while let Some(rest) = connection.out.get(connection.written..).filter(|rest| !rest.is_empty()) {
             match stream.send(rest) {
                 Ok(0) => return,
-                Ok(taken) => request.written += taken,
+                Ok(taken) => connection.written += taken,
                 Err(broken) => return self.lost(index, &broken),
             }
         }
@@ -446,37 +514,52 @@ impl<'a> Worker<'a> {
 
     /// Reads once; true when there may be more.
     fn read(&mut self, index: usize, to_the_end: &mut bool) -> bool {
-        let Some(connection) = self.connections.get_mut(index).filter(|one| one.state == State::Busy) else {
-            return false;
-        };
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_talking()) else { return false };
         let Some(stream) = &mut connection.stream else { return false };
         match stream.receive(&mut self.buffer) {
             Ok(None) => false,
             Ok(Some(0)) => {
-                match connection.reader.end() {
-                    Ok(answer) => self.answered(index, Answer { close: true, ..answer }),
-                    Err(error) => self.lost(index, &Broken { fault: Fault::Closed, why: error.to_string() }),
+                match connection.talk.hung_up() {
+                    Ok(answer) => self.answered(index, answer),
+                    Err(broken) => self.lost(index, &broken),
                 }
                 false
             }
             Ok(Some(taken)) => {
                 let is_short = stream.is_plain() && taken < BUFFER && !*to_the_end;
                 self.tally.bytes += taken as u64;
-                match connection.reader.feed(self.buffer.get(..taken).unwrap_or_default()) {
-                    Ok((_, None)) => {}
-                    Ok((used, Some(answer))) if used == taken => self.answered(index, answer),
-                    Ok(_) => {
-                        let why = "the server said more than it was asked".to_owned();
-                        self.fail(index, &Broken { fault: Fault::Protocol, why });
-                    }
-                    Err(error) => self.fail(index, &Broken { fault: Fault::Protocol, why: error.to_string() }),
-                }
+                let (talk, out) = connection.fresh();
+                let heard = talk.hear(self.buffer.get(..taken).unwrap_or_default(), out);
+                self.heard(index, heard);
                 !is_short
             }
             Err(broken) => {
                 self.lost(index, &broken);
                 false
             }
+        }
+    }
+
+    /// Sees to what came of saying or hearing something.
+    fn heard(&mut self, index: usize, heard: Result<Heard, Broken>) {
+        match heard {
+            Ok(Heard::More) => self.write(index),
+            Ok(Heard::Answer(answer)) => self.answered(index, answer),
+            Ok(Heard::Pause(nanoseconds)) => {
+                let request = self.connections.get(index).and_then(|connection| connection.request);
+                if let Some(request) = request {
+                    let at = self.now().saturating_add(nanoseconds);
+                    self.pauses.push(Reverse((at, index, request.number)));
+                }
+            }
+            Ok(Heard::Ready) => {
+                let Some(connection) = self.connections.get_mut(index) else { return };
+                connection.state = State::Idle;
+                if connection.request.is_some() {
+                    self.ask(index);
+                }
+            }
+            Err(broken) => self.fail(index, &broken),
         }
     }
 
@@ -500,13 +583,17 @@ impl<'a> Worker<'a> {
         let now = self.counted_until;
         let response = now.saturating_sub(request.planned);
         self.tally.service.record(now.saturating_sub(request.sent));
-        *self.tally.statuses.entry(answer.status).or_default() += 1;
-        if answer.status < 400 {
+        *self.tally.statuses.entry(answer.code).or_default() += 1;
+        if answer.is_good {
             self.tally.good += 1;
             self.tally.response.record(response);
         } else {
             self.tally.bad += 1;
             self.tally.response_bad.record(response);
+            if self.trouble.is_none() {
+                let complaint = self.connections.get(index).and_then(|connection| connection.talk.complaint());
+                self.trouble = complaint.map(ToOwned::to_owned);
+            }
         }
         if answer.close || !self.plan.keep_alive {
             self.close(index);
@@ -529,10 +616,9 @@ impl<'a> Worker<'a> {
     /// sent again: a client would do so, and RFC 9112, 9.3.1 has it so.
     fn lost(&mut self, index: usize, broken: &Broken) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let may_repeat = connection.used && connection.reader.is_fresh() && self.plan.target.is_repeatable;
+        let may_repeat = connection.used && connection.talk.may_repeat();
         if let Some(request) = connection.request.as_mut().filter(|request| may_repeat && !request.again) {
             request.again = true;
-            request.written = 0;
             self.tally.reconnects += 1;
             self.close(index);
             self.open(index);
