@@ -8,6 +8,7 @@ mod capacity;
 mod database;
 mod redis;
 mod scenario;
+mod search;
 mod trend;
 
 use std::thread::sleep;

@@ -47,12 +47,8 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Is it as fast as it was: a load test against those before it; without an action the one of [bench-runner] is run
     Baseline(BaselineArgs),
-    /// What measured points say of the load that goes
-    Capacity {
-        /// What to do.
-        #[command(subcommand)]
-        action: CapacityAction,
-    },
+    /// How much load goes: the highest rate at which limits hold, or what measured points say
+    Capacity(Box<CapacityArgs>),
     /// Since when something is slower or faster: lasting changes in a series of measurements
     Trend(TrendArgs),
     /// What every program has
@@ -67,6 +63,16 @@ pub enum ArrivalArg {
     Uniform,
     /// At random, as from many independent callers
     Poisson,
+}
+
+impl ArrivalArg {
+    /// With a seed for random ones.
+    pub fn seeded(self, seed: u64) -> Arrival {
+        match self {
+            ArrivalArg::Uniform => Arrival::Uniform,
+            ArrivalArg::Poisson => Arrival::Poisson(seed),
+        }
+    }
 }
 
 /// Of `api`.
@@ -243,6 +249,64 @@ pub enum BaselineAction {
     List,
 }
 
+/// Of `capacity`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct CapacityArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Option<CapacityAction>,
+    /// What is loaded: http://, https://, postgres://, redis:// or rediss://
+    #[arg(required = true)]
+    pub url: Option<String>,
+    /// What is asked there.
+    #[command(flatten)]
+    pub what: WhatArgs,
+    /// How it is searched.
+    #[command(flatten)]
+    pub search: SearchArgs,
+}
+
+/// What is asked of a URL, whatever it speaks.
+#[derive(Debug, Args)]
+pub struct WhatArgs {
+    /// Of databases and Redis: the workload, as `database` and `redis` know it
+    #[arg(short, long, value_name = "NAME|FILE|COMMAND")]
+    pub workload: Option<String>,
+    /// A variable of the workload's script, NAME=NUMBER; may be repeated
+    #[arg(short = 'D', long, value_name = "NAME=NUMBER", value_parser = define)]
+    pub define: Vec<(String, i64)>,
+    /// The request of HTTP.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
+
+/// Of `capacity URL`.
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// What must hold, separated by commas
+    #[arg(long, value_name = "LIMITS", value_delimiter = ',', default_values = LIMITS)]
+    pub slo: Vec<Threshold>,
+    /// How many connections at most
+    #[arg(short, long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
+    pub connections: usize,
+    /// How long a rate is tried
+    #[arg(short, long, value_name = "DURATION", default_value = "5s")]
+    pub probe: HumanDuration,
+    /// How close the rate that holds and the one that does not are to come
+    #[arg(long, value_name = "PERCENT", default_value = "3%", value_parser = part)]
+    pub precision: f64,
+    /// How starts are spread
+    #[arg(long, value_enum, default_value_t = ArrivalArg::Uniform)]
+    pub arrival: ArrivalArg,
+    /// Fewer requests a second than this are critical
+    #[arg(long, value_name = "PER SECOND", value_parser = rate)]
+    pub at_least: Option<f64>,
+}
+
 /// What to do with capacity.
 #[derive(Debug, Subcommand)]
 pub enum CapacityAction {
@@ -314,10 +378,7 @@ impl DriveArgs {
         let duration = self.duration.0;
         Load {
             stages: self.rate.map(|rate| vec![Stage::constant(rate, duration)]),
-            arrival: match self.arrival {
-                ArrivalArg::Uniform => Arrival::Uniform,
-                ArrivalArg::Poisson => Arrival::Poisson(self.seed),
-            },
+            arrival: self.arrival.seeded(self.seed),
             duration,
             drain: self.drain.0,
             timeout: self.timeout.0,

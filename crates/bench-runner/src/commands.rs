@@ -25,7 +25,7 @@ impl Command {
             Command::Load(_) => ("load", LOAD_COLUMNS),
             Command::Baseline(_) => ("baseline", &["runs"]),
             Command::Trend(_) => ("trend", &["since"]),
-            Command::Capacity { .. } => ("capacity", &[]),
+            Command::Capacity(_) => ("capacity", &["requests_per_second"]),
             Command::Common(_) => ("", &[]),
         }
     }
@@ -61,7 +61,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Load(args) => load::run(args, work),
         Command::Baseline(args) => baseline::run(args, work),
         Command::Trend(args) => trend::run(args, work),
-        Command::Capacity { action } => capacity::run(action, work),
+        Command::Capacity(args) => capacity::run(args, work),
         // Never comes here: see `run`.
         Command::Common(_) => Ok(()),
     }

@@ -20,28 +20,41 @@ const MAKE_TABLES: &str = "the tables of the built-in workloads are made by `pgb
 /// # Errors
 /// The database or the script does not hold, or the server cannot be reached.
 pub fn run(args: &DatabaseArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    let database = pg::Target::resolve(args.dsn.as_deref(), &|name| std::env::var(name).ok())?;
-    work.subject = database.to_string();
-    let text = match builtin(&args.workload) {
+    let target = target(args.dsn.as_deref(), &args.workload, &args.define, &args.allow_host)?;
+    let ran = one(&target, &args.drive.load(), &args.threshold, work);
+    ran.map(|_| ())
+        .map_err(|failure| if failure.message.contains("42P01") { failure.hint(MAKE_TABLES) } else { failure })
+}
+
+/// A workload for a database.
+///
+/// # Errors
+/// The database or the script does not hold, or the scale is needed and the server cannot be asked for it.
+pub fn target(
+    dsn: Option<&str>,
+    workload: &str,
+    define: &[(String, i64)],
+    allowed: &[String],
+) -> Result<Target, Failure> {
+    let database = pg::Target::resolve(dsn, &|name| std::env::var(name).ok())?;
+    let text = match builtin(workload) {
         Some(text) => text,
-        None => read(&args.workload)?,
+        None => read(workload)?,
     };
-    let is_given = args.define.iter().any(|(name, _)| name == "scale");
+    let is_given = define.iter().any(|(name, _)| name == "scale");
     let prepare = |scale: i64| {
-        let mut given = args.define.clone();
+        let mut given = define.to_vec();
         given.extend((!is_given).then(|| ("scale".to_owned(), scale)));
         let script =
-            Script::parse(&text, &given).map_err(|why| Failure::usage(format!("workload {}: {why}", args.workload)))?;
-        Target::postgres(&database, script, &args.allow_host)
+            Script::parse(&text, &given).map_err(|why| Failure::usage(format!("workload {workload}: {why}")))?;
+        Target::postgres(&database, script, allowed)
     };
     // With any scale at first, so that nobody is asked for it before script and host are known to hold.
     let mut target = prepare(1)?;
     if text.contains(":scale") && !is_given {
         target = prepare(tokio::runtime::Handle::current().block_on(scale(&database))?)?;
     }
-    let ran = one(&target, &args.drive.load(), &args.threshold, work);
-    ran.map(|_| ())
-        .map_err(|failure| if failure.message.contains("42P01") { failure.hint(MAKE_TABLES) } else { failure })
+    Ok(target)
 }
 
 fn read(path: &str) -> Result<String, Failure> {

@@ -35,6 +35,7 @@ pub mod target;
 pub mod trend;
 pub mod usl;
 pub mod verdict;
+pub mod what;
 pub mod work;
 
 use std::process::ExitCode;

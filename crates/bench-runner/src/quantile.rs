@@ -106,6 +106,13 @@ impl Sample {
         }
     }
 
+    /// The quantile of however few requests, in seconds, with what was given up at its least: for looking at a server, not
+    /// for telling of it.
+    pub fn quantile_of_few(&self, q: f64) -> Option<f64> {
+        let rank = (self.total as f64 * q).ceil() as u64;
+        (self.total > 0).then(|| seconds(self.at_least(rank.max(1))))
+    }
+
     /// The time of a rank with everything at its least.
     fn at_least(&self, rank: u64) -> u64 {
         let mut counted = 0;

@@ -136,6 +136,35 @@ impl std::fmt::Display for Code {
     }
 }
 
+/// Mean and spread of times in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Moments {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    /// Adds one.
+    pub fn record(&mut self, seconds: f64) {
+        self.add(&Moments { count: 1.0, sum: seconds, squares: seconds * seconds });
+    }
+
+    /// Adds all of another set.
+    pub fn add(&mut self, other: &Moments) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+
+    /// The mean and its standard error; `None` of fewer than ten.
+    pub fn mean(&self) -> Option<(f64, f64)> {
+        let mean = self.sum / self.count;
+        let variance = (self.squares / self.count - mean * mean).max(0.0);
+        (self.count >= 10.0).then(|| (mean, (variance / self.count).sqrt()))
+    }
+}
+
 /// The count of everything, and the times.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -169,6 +198,8 @@ pub struct Tally {
     pub bytes: u64,
     /// Connections that were made after the first ones.
     pub reconnects: u64,
+    /// Good responses by the half of the run in which they were to start: a queue that grows makes them differ.
+    pub halves: [Moments; 2],
     /// Requests under way, added up over time: request-nanoseconds, counted by a clock of its own.
     pub occupancy: u128,
 }
@@ -210,6 +241,7 @@ impl Tally {
         }
         self.bytes += other.bytes;
         self.reconnects += other.reconnects;
+        self.halves.iter_mut().zip(&other.halves).for_each(|(half, other)| half.add(other));
         self.occupancy += other.occupancy;
     }
 }

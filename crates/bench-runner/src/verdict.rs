@@ -13,6 +13,8 @@ const LAG_OF_MEDIAN: u64 = 10;
 const MOST_CPU: f64 = 0.9;
 /// How far time-weighted and counted concurrency may lie apart (Little's law).
 const LITTLE: f64 = 0.01;
+/// A server may fall behind by this part of the load, and keeps up still.
+const SLACK: f64 = 0.01;
 /// Too few answers for averages.
 const FEW: u64 = 100;
 
@@ -42,6 +44,16 @@ pub fn judge(ran: &Ran, is_open: bool) -> Option<String> {
         ));
     }
     little(ran)
+}
+
+/// By how much longer responses of a run's second half took than those of its first, in seconds, where chance does not
+/// explain it: with a constant rate that is a queue that grows. What is within a hundredth of the half's length is none, as
+/// a server that keeps up to one part in a hundred is one that keeps up.
+pub fn growth(ran: &Ran) -> Option<f64> {
+    let [first, second] = ran.tally.halves.map(|half| half.mean());
+    let ((before, doubt), (after, other)) = (first?, second?);
+    let allowed = ran.sending.as_secs_f64() / 2.0 * SLACK + 3.0 * doubt.hypot(other);
+    (after - before > allowed).then_some(after - before)
 }
 
 /// Little's law: the mean number under way is their rate times their mean time, whatever their distribution.
@@ -98,6 +110,23 @@ mod tests {
         let mut starved = ran();
         starved.tally.faults.insert(Fault::Generator, 3);
         assert!(judge(&starved, true).is_some_and(|why| why.contains("ports")));
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_told_from_noise() {
+        let with = |growth: f64| {
+            let mut ran = ran();
+            for i in 0..1000_u32 {
+                // Two per cent too much load for a second: the last one waits 20 ms.
+                let seconds = 0.005 + f64::from(i % 7) * 1e-3 + f64::from(i) / 1000.0 * growth;
+                ran.tally.halves[usize::from(i >= 500)].record(seconds);
+            }
+            ran
+        };
+        assert_eq!(growth(&with(0.0)), None);
+        assert_eq!(growth(&with(0.01)), None);
+        assert!(growth(&with(0.02)).is_some_and(|growth| (growth - 0.01).abs() < 0.001));
+        assert_eq!(growth(&ran()), None, "too few");
     }
 
     #[test]

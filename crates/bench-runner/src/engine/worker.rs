@@ -587,6 +587,10 @@ impl<'a> Worker<'a> {
         if answer.is_good {
             self.tally.good += 1;
             self.tally.response.record(response);
+            let half = usize::from(request.planned >= self.plan.until / 2);
+            if let Some(half) = self.tally.halves.get_mut(half) {
+                half.record(response as f64 / 1e9);
+            }
         } else {
             self.tally.bad += 1;
             self.tally.response_bad.record(response);
