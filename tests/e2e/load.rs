@@ -5,6 +5,7 @@
 
 mod baseline;
 mod capacity;
+mod compare;
 mod database;
 mod redis;
 mod scenario;

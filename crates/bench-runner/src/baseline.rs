@@ -17,13 +17,14 @@ use serde_json::Value;
 use crate::TOOL;
 use crate::cli::{BaselineAction, BaselineArgs};
 use crate::load::{configured, measure};
+use crate::metrics::{METRICS, Metrics};
 use crate::work::Work;
 
 mod judgement;
 mod series;
 
 use judgement::judge;
-use series::{Entry, METRICS, Metrics, Series};
+use series::{Entry, Series};
 
 /// A summary is a few kilobytes; what is longer is something else.
 const MOST_BYTES: u64 = 64 << 20;

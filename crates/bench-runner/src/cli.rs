@@ -49,6 +49,8 @@ pub enum Command {
     Baseline(BaselineArgs),
     /// How much load goes: the highest rate at which limits hold, or what measured points say
     Capacity(Box<CapacityArgs>),
+    /// Is one faster than the other: two URLs in turn, several runs each
+    Compare(Box<CompareArgs>),
     /// Since when something is slower or faster: lasting changes in a series of measurements
     Trend(TrendArgs),
     /// What every program has
@@ -305,6 +307,27 @@ pub struct SearchArgs {
     /// Fewer requests a second than this are critical
     #[arg(long, value_name = "PER SECOND", value_parser = rate)]
     pub at_least: Option<f64>,
+}
+
+/// Of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// What the other is compared with: http://, https://, postgres://, redis:// or rediss://
+    pub before: String,
+    /// What may be faster or slower
+    pub after: String,
+    /// How many runs each
+    #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(8..=100))]
+    pub runs: u8,
+    /// Less of a difference does not matter
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = part)]
+    pub tolerance: f64,
+    /// What is asked.
+    #[command(flatten)]
+    pub what: WhatArgs,
+    /// How.
+    #[command(flatten)]
+    pub drive: DriveArgs,
 }
 
 /// What to do with capacity.

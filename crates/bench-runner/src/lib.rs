@@ -9,6 +9,7 @@
 //! - [`engine`] sends them: one event loop a thread, nothing shared between threads.
 //! - [`script`] is what a database is asked, [`random`] what differs from one request to the next.
 //! - [`target`] is where, [`scenario`] several of them as a file, [`drive`] starts and watches them, [`report`] is how it is told.
+//! - [`metrics`] are the numbers by which runs are compared.
 //! - [`table`] is what others have measured, [`usl`] fits what was measured, [`student`] says how well that is known.
 //! - One file a command; [`commands`] hands the command line to them, with what they all need ([`work`]).
 
@@ -17,10 +18,12 @@ pub mod baseline;
 pub mod capacity;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod database;
 pub mod drive;
 pub mod engine;
 pub mod load;
+pub mod metrics;
 pub mod quantile;
 pub mod random;
 pub mod redis;

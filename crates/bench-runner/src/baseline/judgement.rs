@@ -9,7 +9,8 @@
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
 
-use super::series::{Entry, METRICS, Metric, Metrics};
+use super::series::Entry;
+use crate::metrics::{METRICS, Metric, Metrics, show};
 use crate::student;
 
 /// From so many runs on their spread is taken for known.
@@ -96,14 +97,6 @@ fn one(metric: &Metric, before: &[f64], value: f64, tolerance: f64, metrics: usi
     let message =
         format!("{how}: {} where {} is usual ({runs} {word}, worse from {})", shown(value), shown(usual), shown(limit));
     Judged { name: metric.name, value, usual, runs, limit, status, message }
-}
-
-fn show(metric: &Metric, value: f64) -> String {
-    match metric.name {
-        "error_ratio" => maint_core::units::format_ratio(value),
-        "requests_per_second" => format!("{value:.1}/s"),
-        _ => maint_core::units::format_seconds(value),
-    }
 }
 
 #[cfg(test)]

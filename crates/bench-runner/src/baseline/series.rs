@@ -1,6 +1,5 @@
 //! The runs of a baseline: a file that only grows, one line of JSON a run.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -11,47 +10,10 @@ use maint_core::names::{file_name, percent_decoded};
 use serde::{Deserialize, Serialize};
 
 use crate::TOOL;
-use crate::engine::run::Ran;
-use crate::report::responses;
+use crate::metrics::Metrics;
 
 /// The form of the lines.
 pub(super) const VERSION: u32 = 1;
-
-/// A number of a run that is compared.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Metric {
-    /// What it is called, in summaries too.
-    pub(super) name: &'static str,
-    /// More of it is better.
-    pub(super) more_is_better: bool,
-}
-
-/// What is compared.
-pub(super) const METRICS: [Metric; 5] = [
-    Metric { name: "response_p50_seconds", more_is_better: false },
-    Metric { name: "response_p95_seconds", more_is_better: false },
-    Metric { name: "response_p99_seconds", more_is_better: false },
-    Metric { name: "requests_per_second", more_is_better: true },
-    Metric { name: "error_ratio", more_is_better: false },
-];
-
-/// The numbers of a run, those that are known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Metrics(pub(super) BTreeMap<String, f64>);
-
-impl Metrics {
-    pub(super) fn of(ran: &Ran) -> Self {
-        let sample = responses(ran);
-        let quantiles = [("response_p50_seconds", 0.5), ("response_p95_seconds", 0.95), ("response_p99_seconds", 0.99)];
-        let mut metrics: BTreeMap<String, f64> = quantiles
-            .into_iter()
-            .filter_map(|(name, q)| Some((name.to_owned(), sample.quantile(q).known()?)))
-            .collect();
-        metrics.insert("requests_per_second".to_owned(), crate::report::rate(ran));
-        metrics.insert("error_ratio".to_owned(), ran.tally.error_ratio());
-        Metrics(metrics)
-    }
-}
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
