@@ -10,6 +10,7 @@ mod database;
 mod redis;
 mod scenario;
 mod search;
+mod stress;
 mod trend;
 
 use std::thread::sleep;

@@ -49,6 +49,8 @@ pub enum Command {
     Baseline(BaselineArgs),
     /// How much load goes: the highest rate at which limits hold, or what measured points say
     Capacity(Box<CapacityArgs>),
+    /// Past the breaking point and back: when it breaks, and how long it takes to be well again
+    Stress(Box<StressArgs>),
     /// Is one faster than the other: two URLs in turn, several runs each
     Compare(Box<CompareArgs>),
     /// Since when something is slower or faster: lasting changes in a series of measurements
@@ -307,6 +309,40 @@ pub struct SearchArgs {
     /// Fewer requests a second than this are critical
     #[arg(long, value_name = "PER SECOND", value_parser = rate)]
     pub at_least: Option<f64>,
+}
+
+/// Of `stress`.
+#[derive(Debug, Args)]
+pub struct StressArgs {
+    /// What is loaded: http://, https://, postgres://, redis:// or rediss://
+    pub url: String,
+    /// Requests a second before and after; without it a third of what goes when nobody waits
+    #[arg(short, long, value_name = "PER SECOND", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Requests a second at the top; without it twice what goes when nobody waits
+    #[arg(short, long, value_name = "PER SECOND", value_parser = rate)]
+    pub peak: Option<f64>,
+    /// How long it takes to get there
+    #[arg(long, default_value = "20s")]
+    pub ramp: HumanDuration,
+    /// How long it stays there
+    #[arg(long, default_value = "5s")]
+    pub hold: HumanDuration,
+    /// How long it has to be well again
+    #[arg(long, default_value = "30s")]
+    pub recovery: HumanDuration,
+    /// What must hold, separated by commas
+    #[arg(long, value_name = "LIMITS", value_delimiter = ',', default_values = LIMITS)]
+    pub slo: Vec<Threshold>,
+    /// How many connections
+    #[arg(short, long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
+    pub connections: usize,
+    /// What is asked.
+    #[command(flatten)]
+    pub what: WhatArgs,
+    /// Show what would be sent, and stop
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Of `compare`.

@@ -16,6 +16,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How often the counts are looked at.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The threads tell their counts each second since they began, which is a little later than here.
+const BEHIND: Duration = Duration::from_millis(100);
+
 /// One of the runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
@@ -40,13 +43,13 @@ pub fn drive(jobs: &[Job<'_>], cancel: &Cancel, mut look: Option<Look<'_>>) -> R
         let running: Vec<_> =
             jobs.iter().zip(&watches).map(|(job, watch)| scope.spawn(|| run(job.target, job.load, watch))).collect();
         let begun = Instant::now();
-        let mut next = SECOND;
+        let mut next = SECOND + BEHIND;
         while !running.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             if cancel.is_cancelled() {
                 end();
             }
             if let Some(look) = look.as_mut().filter(|_| begun.elapsed() >= next) {
-                next = begun.elapsed() + SECOND;
+                next += SECOND;
                 let counted: Vec<Tally> = watches.iter().map(Watch::counted).collect();
                 if look(begun.elapsed(), &counted) {
                     end();

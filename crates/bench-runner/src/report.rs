@@ -1,5 +1,6 @@
 //! A run, told: fields for programs, and a judgement of each limit.
 
+use maint_core::failure::Failure;
 use maint_core::record::{Kind, Record};
 use maint_core::run::Run;
 use maint_core::status::Status;
@@ -148,6 +149,23 @@ fn times(run: &Run, name: &str, times: &Times) {
     for (quantile, q) in QUANTILES {
         run.result(&format!("{name}_{quantile}_seconds"), sample.quantile(q).known());
     }
+}
+
+/// Whether a limit is one that more load can break: only such a one can say which rate is too high.
+///
+/// # Errors
+/// It is none.
+pub fn is_of_load(limit: &Threshold) -> Result<(), Failure> {
+    let fits = match &limit.metric {
+        Some(Metric::Percentile(_)) => true,
+        Some(Metric::Name(name)) => ["med", "avg", "max", "error_rate"].contains(&name.as_str()),
+        None => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{limit} is no limit that a rate is searched for"))
+        .hint("p(N), med, avg, max and error_rate are: --slo 'p(95)<200ms,error_rate<5%'"))
 }
 
 /// Whether a limit is broken for certain.

@@ -34,6 +34,15 @@ impl Times {
         let _ = self.0.add(&other.0);
     }
 
+    /// What has come since a copy was made.
+    #[must_use]
+    pub fn since(&self, earlier: &Times) -> Times {
+        let mut later = self.clone();
+        // A copy of the same is never more than it.
+        let _ = later.0.subtract(&earlier.0);
+        later
+    }
+
     /// How many.
     pub fn len(&self) -> u64 {
         self.0.len()
@@ -220,6 +229,23 @@ impl Tally {
         if self.scheduled == 0 { 0.0 } else { (self.scheduled - self.good) as f64 / self.scheduled as f64 }
     }
 
+    /// What has come since a copy was made: how requests ended, and the times of those.
+    #[must_use]
+    pub fn since(&self, earlier: &Tally) -> Tally {
+        let less = |now: u64, then: u64| now.saturating_sub(then);
+        Tally {
+            scheduled: less(self.scheduled, earlier.scheduled),
+            good: less(self.good, earlier.good),
+            bad: less(self.bad, earlier.bad),
+            failed: less(self.failed, earlier.failed),
+            timed_out: less(self.timed_out, earlier.timed_out),
+            response: self.response.since(&earlier.response),
+            response_bad: self.response_bad.since(&earlier.response_bad),
+            censored: self.censored.since(&earlier.censored),
+            ..Tally::default()
+        }
+    }
+
     /// Adds what another thread counted.
     pub fn add(&mut self, other: &Tally) {
         self.scheduled += other.scheduled;
@@ -262,6 +288,20 @@ mod tests {
         let close = |found: u64, expected: u64| found.abs_diff(expected * 1_000_000) <= expected * 1_000;
         assert!(close(one.at_rank(500), 500) && close(one.at_rank(1000), 1000) && close(one.at_rank(1), 1));
         assert!(close(one.max(), 1000) && close(one.min(), 1));
+    }
+
+    #[test]
+    fn what_came_since_is_what_was_added() {
+        let mut tally = Tally { scheduled: 3, good: 2, ..Tally::default() };
+        tally.response.record(1_000_000);
+        let copy = tally.clone();
+        tally.scheduled += 5;
+        tally.good += 4;
+        tally.response.record(9_000_000);
+        let since = tally.since(&copy);
+        assert_eq!((since.scheduled, since.good, since.response.len()), (5, 4, 1));
+        assert!(since.response.min() > 8_000_000);
+        assert_eq!(copy.since(&copy).response.len(), 0);
     }
 
     #[test]

@@ -10,14 +10,13 @@ use std::time::Duration;
 use maint_core::failure::Failure;
 use maint_core::record::{Kind, Record};
 use maint_core::status::Status;
-use maint_core::threshold::{Metric, Threshold};
 use maint_core::units::{format_ratio, format_seconds};
 
 use super::fit;
 use super::probe::{Outcome, Probe, shown};
 use crate::cli::{CapacityArgs, SearchArgs};
 use crate::engine::run::Ran;
-use crate::report::rate;
+use crate::report::{is_of_load, rate};
 use crate::usl;
 use crate::what::target;
 use crate::work::Work;
@@ -38,7 +37,7 @@ const MOST_PROBES: usize = 60;
 /// # Errors
 /// The target does not hold or cannot be reached, or a limit is none that a rate could break.
 pub(super) fn run(url: &str, args: &CapacityArgs, work: &mut Work<'_>) -> Result<(), Failure> {
-    args.search.slo.iter().try_for_each(possible)?;
+    args.search.slo.iter().try_for_each(is_of_load)?;
     let target = target(url, &args.what)?;
     let args = &args.search;
     work.subject.clone_from(&target.name);
@@ -53,20 +52,6 @@ pub(super) fn run(url: &str, args: &CapacityArgs, work: &mut Work<'_>) -> Result
     let found = search(&probe, most, args, work)?;
     tell(&found, args, work);
     Ok(())
-}
-
-/// Only what gets worse with the rate can say which rate is too high.
-fn possible(limit: &Threshold) -> Result<(), Failure> {
-    let fits = match &limit.metric {
-        Some(Metric::Percentile(_)) => true,
-        Some(Metric::Name(name)) => ["med", "avg", "max", "error_rate"].contains(&name.as_str()),
-        None => false,
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(Failure::usage(format!("{limit} is no limit that a rate is searched for"))
-        .hint("p(N), med, avg, max and error_rate are: --slo 'p(95)<200ms,error_rate<5%'"))
 }
 
 /// As much as goes, over more and more connections. `None` where nothing was answered well, or somebody ended it.
