@@ -10,6 +10,7 @@ mod database;
 mod redis;
 mod scenario;
 mod search;
+mod services;
 mod stress;
 mod trend;
 

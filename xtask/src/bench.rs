@@ -9,6 +9,7 @@ use crate::workspace;
 mod backup;
 mod certs;
 mod deps;
+mod load;
 mod pg;
 mod redis;
 
@@ -43,6 +44,8 @@ enum Tool {
     Certs,
     /// dep-audit against cargo-audit
     Deps,
+    /// bench-runner against wrk, pgbench and redis-benchmark
+    Load,
 }
 
 /// Runs the benchmark.
@@ -56,6 +59,7 @@ pub(crate) fn bench(args: &BenchArgs, run: &Run) -> Result<(), Failure> {
         Tool::Backup => backup::bench(args, run),
         Tool::Certs => certs::bench(args, run),
         Tool::Deps => deps::bench(args, run),
+        Tool::Load => load::bench(args, run),
     }
 }
 

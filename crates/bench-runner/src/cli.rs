@@ -49,6 +49,8 @@ pub enum Command {
     Baseline(BaselineArgs),
     /// How much load goes: the highest rate at which limits hold, or what measured points say
     Capacity(Box<CapacityArgs>),
+    /// Several services, each alone and all together, in the order in which they need each other
+    Services(ServicesArgs),
     /// Past the breaking point and back: when it breaks, and how long it takes to be well again
     Stress(Box<StressArgs>),
     /// Is one faster than the other: two URLs in turn, several runs each
@@ -309,6 +311,19 @@ pub struct SearchArgs {
     /// Fewer requests a second than this are critical
     #[arg(long, value_name = "PER SECOND", value_parser = rate)]
     pub at_least: Option<f64>,
+}
+
+/// Of `services`.
+#[derive(Debug, Args)]
+pub struct ServicesArgs {
+    /// The services (TOML)
+    pub file: PathBuf,
+    /// A host besides this machine that load is meant for; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    /// Show what would be sent, and stop
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Of `stress`.

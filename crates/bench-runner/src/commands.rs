@@ -11,7 +11,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, api, baseline, capacity, compare, database, load, redis, stress, trend};
+use crate::{TOOL, api, baseline, capacity, compare, database, load, redis, services, stress, trend};
 
 const LOAD_COLUMNS: &[&str] = &["requests_per_second", "response_p50_seconds", "response_p95_seconds"];
 
@@ -24,6 +24,7 @@ impl Command {
             Command::Redis(_) => ("redis", LOAD_COLUMNS),
             Command::Load(_) => ("load", LOAD_COLUMNS),
             Command::Baseline(_) => ("baseline", &["runs"]),
+            Command::Services(_) => ("services", LOAD_COLUMNS),
             Command::Stress(_) => ("stress", &["requests_per_second"]),
             Command::Compare(_) => ("compare", &["difference_ratio"]),
             Command::Trend(_) => ("trend", &["since"]),
@@ -62,6 +63,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Redis(args) => redis::run(args, work),
         Command::Load(args) => load::run(args, work),
         Command::Baseline(args) => baseline::run(args, work),
+        Command::Services(args) => services::run(args, work),
         Command::Stress(args) => stress::run(args, work),
         Command::Compare(args) => compare::run(args, work),
         Command::Trend(args) => trend::run(args, work),

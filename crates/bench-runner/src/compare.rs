@@ -1,7 +1,7 @@
 //! `compare`: is one faster than the other?
 //!
-//! Both are run in turn, A B B A A B B A ..., so that whatever else changes meanwhile meets both alike. What is compared are
-//! runs, in pairs that lie next to each other, never requests: those of one run depend on each other.
+//! They are run in pairs, A B or B A by lot, so that whatever else changes meanwhile meets both alike, however it changes:
+//! with a fixed order, noise that comes and goes with it would pass for a difference. What is compared are runs, in pairs that lie next to each other, never requests: those of one run depend on each other.
 
 mod evidence;
 
@@ -16,6 +16,7 @@ use crate::cli::CompareArgs;
 use crate::drive::{Job, drive};
 use crate::engine::run::{Load, Ran};
 use crate::metrics::{METRICS, Metric, Metrics, show};
+use crate::random::Random;
 use crate::target::Target;
 use crate::verdict;
 use crate::what::target;
@@ -48,7 +49,7 @@ pub fn run(args: &CompareArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let mut pairs = Vec::new();
     let mut wasted = 0;
     while pairs.len() < usize::from(args.runs) && !work.cancel.is_cancelled() {
-        let is_turned = pairs.len() % 2 == 1;
+        let is_turned = Random::of(args.drive.seed, pairs.len() as u64).bits() & 1 == 1;
         let (first, second) = if is_turned { (&after, &before) } else { (&before, &after) };
         let runs = (measure(first, &load, work)?, measure(second, &load, work)?);
         let (one, other) = if is_turned { (runs.1, runs.0) } else { runs };

@@ -31,6 +31,7 @@ pub mod report;
 pub mod scenario;
 pub mod schedule;
 pub mod script;
+pub mod services;
 pub mod stress;
 pub mod student;
 pub mod table;
