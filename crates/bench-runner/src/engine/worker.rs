@@ -387,6 +387,7 @@ impl<'a> Worker<'a> {
         self.count_until(now);
         self.under_way += 1;
         self.deadlines.push_back((planned.saturating_add(self.plan.timeout), index, request.number));
+        self.forget_deadlines();
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.request = Some(request);
         if connection.state == State::Idle {
@@ -394,6 +395,20 @@ impl<'a> Worker<'a> {
         } else {
             self.tally.reconnects += 1;
             self.open(index);
+        }
+    }
+
+    /// Drops the deadlines of requests that have ended. As each connection has one request, so few are left that this is
+    /// hardly ever done; without it they would pile up for as long as a request may take.
+    fn forget_deadlines(&mut self) {
+        if self.deadlines.len() > 2 * self.connections.len() + EVENTS {
+            let connections = &self.connections;
+            let is_current = |index: usize, number: u64| {
+                connections.get(index).and_then(|one| one.request).is_some_and(|request| request.number == number)
+            };
+            // The newest is of the request that is about to begin.
+            let newest = self.number;
+            self.deadlines.retain(|(_, index, number)| *number == newest || is_current(*index, *number));
         }
     }
 
