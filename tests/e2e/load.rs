@@ -7,6 +7,8 @@ mod baseline;
 mod capacity;
 mod compare;
 mod database;
+mod micro;
+mod page;
 mod redis;
 mod scenario;
 mod search;

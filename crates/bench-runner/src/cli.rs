@@ -14,6 +14,7 @@ use crate::engine::run::Load;
 use crate::scenario::LIMITS;
 use crate::schedule::{Arrival, Stage};
 use crate::target::Ask;
+use crate::token::Algorithm;
 
 /// The keys of `[bench-runner]` in maint.toml.
 pub static SECTION: Section = Section {
@@ -43,6 +44,10 @@ pub enum Command {
     Database(Box<DatabaseArgs>),
     /// Redis under load
     Redis(Box<RedisArgs>),
+    /// Signing and verifying JSON Web Tokens, an algorithm after the other
+    Jwt(JwtArgs),
+    /// Results of criterion, worked out anew from its samples, against those before
+    Micro(MicroArgs),
     /// A scenario of several routes, or one URL, up to a rate and down again
     Load(Box<LoadArgs>),
     /// Is it as fast as it was: a load test against those before it; without an action the one of [bench-runner] is run
@@ -92,9 +97,9 @@ pub struct ApiArgs {
     /// What.
     #[command(flatten)]
     pub ask: AskArgs,
-    /// What must hold, as 'p(95)<200ms', 'error_rate<5%', 'rate>=900'; may be repeated
-    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
-    pub threshold: Vec<Threshold>,
+    /// How it is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
     /// A connection for each request
     #[arg(long)]
     pub no_keepalive: bool,
@@ -132,6 +137,17 @@ pub struct DriveArgs {
     pub seed: u64,
 }
 
+/// How a run is told.
+#[derive(Debug, Args)]
+pub struct ToldArgs {
+    /// What must hold, as 'p(95)<200ms', 'error_rate<5%', 'rate>=900'; may be repeated
+    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
+    pub threshold: Vec<Threshold>,
+    /// Write a page to look at as well, which needs nothing beside it
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
 /// A request of HTTP.
 #[derive(Debug, Args)]
 pub struct AskArgs {
@@ -161,9 +177,9 @@ pub struct DatabaseArgs {
     /// How.
     #[command(flatten)]
     pub drive: DriveArgs,
-    /// What must hold, as 'p(95)<20ms', 'error_rate<1%', 'rate>=900'; may be repeated
-    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
-    pub threshold: Vec<Threshold>,
+    /// How it is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
     /// A host besides this machine that load is meant for; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
@@ -190,9 +206,9 @@ pub struct RedisArgs {
     /// How.
     #[command(flatten)]
     pub drive: DriveArgs,
-    /// What must hold, as 'p(95)<2ms', 'error_rate<1%', 'rate>=900'; may be repeated
-    #[arg(long, value_name = "LIMIT", default_values = LIMITS)]
-    pub threshold: Vec<Threshold>,
+    /// How it is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
     /// A host besides this machine that load is meant for; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
@@ -324,6 +340,51 @@ pub struct ServicesArgs {
     /// Show what would be sent, and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Of `jwt`.
+#[derive(Debug, Args)]
+pub struct JwtArgs {
+    /// Which algorithms
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Algorithm::ALL)]
+    pub alg: Vec<Algorithm>,
+    /// Which operations
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Operation::Sign, Operation::Verify])]
+    pub op: Vec<Operation>,
+    /// How long each is measured
+    #[arg(long, default_value = "1s")]
+    pub time: HumanDuration,
+    /// How many threads do it at the same time
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
+    pub threads: usize,
+    /// The claims, a JSON object in a file; without it a usual set of them
+    #[arg(long, value_name = "FILE")]
+    pub claims: Option<PathBuf>,
+}
+
+/// What is done with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Operation {
+    /// It is made
+    Sign,
+    /// It is checked
+    Verify,
+}
+
+/// Of `micro`.
+#[derive(Debug, Args)]
+pub struct MicroArgs {
+    /// Where criterion keeps its results; without it CRITERION_HOME, or target/criterion
+    pub directory: Option<PathBuf>,
+    /// The results that are looked at, as criterion names them
+    #[arg(long, value_name = "NAME", default_value = "new")]
+    pub results: String,
+    /// What they are compared with (`cargo bench -- --save-baseline NAME`); what criterion itself keeps is `base`
+    #[arg(long, value_name = "NAME", default_value = "base")]
+    pub baseline: String,
+    /// Slower by so much does not matter
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = part)]
+    pub tolerance: f64,
 }
 
 /// Of `stress`.

@@ -11,7 +11,7 @@ use maint_core::status::Exit;
 
 use crate::cli::{Cli, Command, SECTION};
 use crate::work::Work;
-use crate::{TOOL, api, baseline, capacity, compare, database, load, redis, services, stress, trend};
+use crate::{TOOL, api, baseline, capacity, compare, database, jwt, load, micro, redis, services, stress, trend};
 
 const LOAD_COLUMNS: &[&str] = &["requests_per_second", "response_p50_seconds", "response_p95_seconds"];
 
@@ -22,6 +22,8 @@ impl Command {
             Command::Api(_) => ("api", LOAD_COLUMNS),
             Command::Database(_) => ("database", LOAD_COLUMNS),
             Command::Redis(_) => ("redis", LOAD_COLUMNS),
+            Command::Jwt(_) => ("jwt", &["operations_per_second"]),
+            Command::Micro(_) => ("micro", &["change_ratio"]),
             Command::Load(_) => ("load", LOAD_COLUMNS),
             Command::Baseline(_) => ("baseline", &["runs"]),
             Command::Services(_) => ("services", LOAD_COLUMNS),
@@ -61,6 +63,8 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<(), Failure> {
         Command::Api(args) => api::run(args, work),
         Command::Database(args) => database::run(args, work),
         Command::Redis(args) => redis::run(args, work),
+        Command::Jwt(args) => jwt::run(args, work),
+        Command::Micro(args) => micro::run(args, work),
         Command::Load(args) => load::run(args, work),
         Command::Baseline(args) => baseline::run(args, work),
         Command::Services(args) => services::run(args, work),

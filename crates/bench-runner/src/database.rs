@@ -21,7 +21,7 @@ const MAKE_TABLES: &str = "the tables of the built-in workloads are made by `pgb
 /// The database or the script does not hold, or the server cannot be reached.
 pub fn run(args: &DatabaseArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let target = target(args.dsn.as_deref(), &args.workload, &args.define, &args.allow_host)?;
-    let ran = one(&target, &args.drive.load(), &args.threshold, work);
+    let ran = one(&target, &args.drive.load(), &args.told, work);
     ran.map(|_| ())
         .map_err(|failure| if failure.message.contains("42P01") { failure.hint(MAKE_TABLES) } else { failure })
 }

@@ -22,7 +22,7 @@ pub fn run(args: &RedisArgs, work: &mut Work<'_>) -> Result<(), Failure> {
         size: usize::try_from(args.size).unwrap_or(usize::MAX),
     };
     let target = Target::redis(&args.url, password.as_ref(), &commands, &args.allow_host)?;
-    let ran = one(&target, &args.drive.load(), &args.threshold, work)?;
+    let ran = one(&target, &args.drive.load(), &args.told, work)?;
     work.run.result("commands_per_second", rate(&ran) * f64::from(args.pipeline));
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::drive::{Job, drive};
 use crate::engine::run::{Load, Ran};
 use crate::report::{Value, is_of_load, rate, responses, summarize, value};
 use crate::schedule::{Arrival, Slots, Stage};
+use crate::seconds::Seconds;
 use crate::tally::Tally;
 use crate::target::Target;
 use crate::verdict;
@@ -113,47 +114,32 @@ fn plan(stages: &[Stage], target: &Target, work: &Work<'_>) {
     }
 }
 
-/// What ended in each second.
-#[derive(Default)]
-struct Seconds {
-    seen: Tally,
-    each: Vec<Tally>,
-}
-
-impl Seconds {
-    fn look(&mut self, counted: Option<&Tally>) {
-        let Some(counted) = counted else { return };
-        self.each.push(counted.since(&self.seen));
-        self.seen = counted.clone();
+/// What is broken in a second.
+fn broken_in(seconds: &Seconds, second: usize, limits: &[Threshold]) -> Option<String> {
+    let tally = seconds.each.get(second)?;
+    let ended = tally.completed() + tally.failed + tally.timed_out;
+    if ended == 0 {
+        return (tally.scheduled > 0).then(|| "nothing was answered".to_owned());
     }
-
-    /// What is broken in a second.
-    fn broken(&self, second: usize, limits: &[Threshold]) -> Option<String> {
-        let tally = self.each.get(second)?;
-        let ended = tally.completed() + tally.failed + tally.timed_out;
-        if ended == 0 {
-            return (tally.scheduled > 0).then(|| "nothing was answered".to_owned());
-        }
-        let mut tally = tally.clone();
-        // What is still under way is no error of this second.
-        tally.scheduled = ended;
-        let second = Duration::from_secs(1);
-        let ran = Ran { tally, sending: second, elapsed: second, cpu: Vec::new(), trouble: None, is_partial: true };
-        let sample = responses(&ran);
-        let is_broken = |limit: &&Threshold| {
-            let found = match &limit.metric {
-                // Of one second there are few requests, and many seconds.
-                Some(Metric::Percentile(percent)) => sample.quantile_of_few(percent / 100.0),
-                Some(metric) => match value(metric, &ran, &sample) {
-                    Some(Value::Known(value) | Value::AtLeast(value)) => Some(value),
-                    _ => None,
-                },
-                None => None,
-            };
-            found.is_some_and(|found| limit.violated(found) == Some(true))
+    let mut tally = tally.clone();
+    // What is still under way is no error of this second.
+    tally.scheduled = ended;
+    let second = Duration::from_secs(1);
+    let ran = Ran { tally, sending: second, elapsed: second, cpu: Vec::new(), trouble: None, is_partial: true };
+    let sample = responses(&ran);
+    let is_broken = |limit: &&Threshold| {
+        let found = match &limit.metric {
+            // Of one second there are few requests, and many seconds.
+            Some(Metric::Percentile(percent)) => sample.quantile_of_few(percent / 100.0),
+            Some(metric) => match value(metric, &ran, &sample) {
+                Some(Value::Known(value) | Value::AtLeast(value)) => Some(value),
+                _ => None,
+            },
+            None => None,
         };
-        limits.iter().find(is_broken).map(|limit| format!("{limit} was broken"))
-    }
+        found.is_some_and(|found| limit.violated(found) == Some(true))
+    };
+    limits.iter().find(is_broken).map(|limit| format!("{limit} was broken"))
 }
 
 /// The rate that is asked for after so many seconds.
@@ -175,7 +161,8 @@ struct Story {
 }
 
 fn story(seconds: &Seconds, limits: &[Threshold], calm: usize, drop: usize) -> Story {
-    let broken: Vec<Option<String>> = (0..seconds.each.len()).map(|second| seconds.broken(second, limits)).collect();
+    let broken: Vec<Option<String>> =
+        (0..seconds.each.len()).map(|second| broken_in(seconds, second, limits)).collect();
     // What is broken before the load grows has nothing to do with it, and is told of by itself.
     let onset = broken.iter().enumerate().skip(calm).find_map(|(second, why)| Some((second, why.clone()?)));
     let holds = |from: usize| broken.get(from..from + WELL).is_some_and(|some| some.iter().all(Option::is_none));
@@ -192,7 +179,7 @@ fn tell(seconds: &Seconds, stages: &[Stage], ran: &Ran, why: Option<String>, arg
     let (calm, drop) = (BEFORE.as_secs() as usize, whole(stages.get(..3).unwrap_or_default()));
     let story = story(seconds, &args.slo, calm, drop);
     let check = |subject: &str, status, message: String| Record::new(Kind::Check, subject, status, message);
-    if let Some(why) = (0..calm).find_map(|second| seconds.broken(second, &args.slo)) {
+    if let Some(why) = (0..calm).find_map(|second| broken_in(seconds, second, &args.slo)) {
         let message = format!("{why} before the load grew: the rate is too high for it, or it is not well");
         work.run.emit(&check("before", Status::Critical, message));
     }

@@ -3,6 +3,8 @@
 //! Bodies are counted, not kept. A reader is fed whatever has arrived, may find the end of one answer in the middle of it,
 //! and says how much it took; nothing depends on where the pieces begin and end.
 
+use std::mem::MaybeUninit;
+
 /// More headers than this are no sane answer, in bytes.
 const MOST_HEAD: usize = 64 * 1024;
 /// How many headers are looked at.
@@ -181,9 +183,11 @@ impl Reader {
 
     /// Parses headers that may be incomplete, and sets the state for what follows them.
     fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HttpError> {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        let taken = match response.parse(bytes) {
+        // Room for many headers, which costs nothing for the few there are.
+        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let taken = match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
             Ok(httparse::Status::Complete(taken)) => taken,
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(_) => return Err(HttpError::Head),

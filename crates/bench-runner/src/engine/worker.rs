@@ -170,6 +170,7 @@ struct Worker<'a> {
     tell_at: u64,
     start: Instant,
     buffer: Vec<u8>,
+    events: Vec<Event>,
     tally: Tally,
     trouble: Option<String>,
     running: bool,
@@ -236,6 +237,7 @@ impl<'a> Worker<'a> {
             tell_at: SECOND,
             start: Instant::now(),
             buffer: vec![0; BUFFER],
+            events: vec![Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS],
             tally: Tally::default(),
             trouble: None,
             running: false,
@@ -449,10 +451,9 @@ impl<'a> Worker<'a> {
             tv_sec: i64::try_from(nanoseconds / 1_000_000_000).unwrap_or(1),
             tv_nsec: i64::try_from(nanoseconds % 1_000_000_000).unwrap_or(0),
         };
-        let mut events: [Event; EVENTS] =
-            std::array::from_fn(|_| Event { flags: EventFlags::empty(), data: EventData::new_u64(0) });
+        let mut events = std::mem::take(&mut self.events);
         // An interrupted wait is one that found nothing.
-        let found = epoll::wait(&self.epoll, &mut events, Some(&timeout)).unwrap_or(0);
+        let found = epoll::wait(&self.epoll, events.as_mut_slice(), Some(&timeout)).unwrap_or(0);
         for event in events.iter().take(found) {
             let (data, flags) = (event.data.u64(), event.flags);
             let index = usize::try_from(data >> 32).unwrap_or(usize::MAX);
@@ -464,6 +465,7 @@ impl<'a> Worker<'a> {
                 self.ready(index, flags);
             }
         }
+        self.events = events;
     }
 
     fn ready(&mut self, index: usize, flags: EventFlags) {
