@@ -379,9 +379,9 @@ pub struct MicroArgs {
     /// The results that are looked at, as criterion names them
     #[arg(long, value_name = "NAME", default_value = "new")]
     pub results: String,
-    /// What they are compared with (`cargo bench -- --save-baseline NAME`); what criterion itself keeps is `base`
-    #[arg(long, value_name = "NAME", default_value = "base")]
-    pub baseline: String,
+    /// What they are compared with (`cargo bench -- --save-baseline NAME`); without it `base`, where that is of another run
+    #[arg(long, value_name = "NAME")]
+    pub baseline: Option<String>,
     /// Slower by so much does not matter
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = part)]
     pub tolerance: f64,

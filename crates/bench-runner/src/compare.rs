@@ -76,6 +76,11 @@ pub fn run(args: &CompareArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     for (metric, weighed) in judge(&pairs, load.stages.is_some()) {
         work.run.emit(&tell(metric, &weighed, &pairs, args.tolerance));
     }
+    for metric in METRICS.iter().filter(|metric| is_hidden(metric, &pairs)) {
+        let message =
+            "it is known of every run before, and not of every run after: too few answers, or none for too long";
+        work.run.emit(&Record::new(Kind::Check, metric.name, Status::Unknown, message));
+    }
     work.run.result("pairs", pairs.len());
     work.run.result("pairs_run_again", wasted);
     Ok(())
@@ -128,6 +133,12 @@ fn judge(pairs: &[(Metrics, Metrics)], is_open: bool) -> Vec<(&'static Metric, W
         .zip(holm(&chances))
         .map(|((metric, evidence), chance)| (metric, Weighed { evidence, chance }))
         .collect()
+}
+
+/// The first side knows it, and the second does not: nobody can say that it is no worse there.
+fn is_hidden(metric: &Metric, pairs: &[(Metrics, Metrics)]) -> bool {
+    let knows = |one: &Metrics| one.0.contains_key(metric.name);
+    pairs.iter().all(|(before, _)| knows(before)) && !pairs.iter().all(|(_, after)| knows(after))
 }
 
 /// What makes times and rates differ multiplies; error ratios are compared as they are, as they can be nothing.

@@ -13,15 +13,13 @@ use maint_core::status::Status;
 use maint_core::units::format_ratio;
 
 use crate::cli::MicroArgs;
+use crate::quantile::Z;
 use crate::rank::mann_whitney;
 use crate::work::Work;
 use samples::Benchmark;
 
 /// What is called a change by mistake, over all benchmarks together.
 const MISTAKES: f64 = 0.01;
-/// 97.5 % of the normal distribution lie below it.
-const Z: f64 = 1.96;
-
 /// Reads the results and judges them.
 ///
 /// # Errors
@@ -30,10 +28,15 @@ pub fn run(args: &MicroArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     let home = || std::env::var_os("CRITERION_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let root = args.directory.clone().or_else(home).unwrap_or_else(|| PathBuf::from("target/criterion"));
     work.subject = root.display().to_string();
-    let found = samples::read(&root, &args.results, &args.baseline)?;
+    let baseline = args.baseline.as_deref().unwrap_or("base");
+    let found = samples::read(&root, &args.results, baseline)?;
     if found.is_empty() {
         return Err(Failure::usage(format!("{} has no results called {}", root.display(), args.results))
             .hint("run `cargo bench` first, or say where its results are"));
+    }
+    if args.baseline.is_some() && found.values().all(|benchmark| benchmark.before.is_none()) {
+        return Err(Failure::usage(format!("{} has no results called {baseline}", root.display()))
+            .hint("save them first: cargo bench -- --save-baseline NAME"));
     }
     let compared = found.values().filter(|benchmark| benchmark.before.is_some()).count().max(1);
     for (name, benchmark) in &found {
@@ -52,8 +55,10 @@ fn judge(name: &str, benchmark: &Benchmark, args: &MicroArgs, compared: usize) -
             .field("interval_seconds", (low / 1e9, high / 1e9))
             .field("samples", benchmark.now.len())
     };
-    let Some(before) = &benchmark.before else {
-        return record(Status::Ok, format!("{shown}; nothing to compare it with"));
+    // After each run criterion makes its `base` a copy of what it has just measured.
+    let Some(before) = benchmark.before.as_ref().filter(|before| **before != benchmark.now) else {
+        let why = if benchmark.before.is_some() { ": both are the same run" } else { "" };
+        return record(Status::Ok, format!("{shown}; nothing to compare it with{why}"));
     };
     let (usual, ..) = self::median(before);
     let change = median / usual - 1.0;

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use maint_core::durable;
 use maint_core::failure::Failure;
 use maint_core::report::{Column, Html, Page, Section, table};
-use maint_core::status::Severity;
+use maint_core::status::{Severity, Status};
 use maint_core::threshold::Threshold;
 use maint_core::units::{format_ratio, format_seconds};
 
 use crate::engine::run::Ran;
 use crate::quantile::{Quantile, Sample};
-use crate::report::{QUANTILES, is_broken, rate, responses};
+use crate::report::{QUANTILES, is_broken, judge, rate, responses};
 use crate::seconds::Seconds;
 use crate::tally::Times;
 use chart::Chart;
@@ -60,9 +60,17 @@ impl Told<'_> {
         let sample = responses(self.ran);
         let broken: Vec<String> =
             self.limits.iter().filter(|limit| is_broken(limit, self.ran, &sample)).map(ToString::to_string).collect();
+        let unknown: Vec<String> = self
+            .limits
+            .iter()
+            .filter(|limit| judge(limit, self.ran, &sample).status == Status::Unknown)
+            .map(ToString::to_string)
+            .collect();
         let (severity, headline) = match (self.why, broken.as_slice()) {
+            (_, []) if self.ran.is_partial => (Severity::Unknown, "It was ended before its time".to_owned()),
             (Some(why), _) => (Severity::Unknown, format!("Nothing can be concluded: {why}")),
             (None, []) if self.ran.tally.good == 0 => (Severity::Critical, "Not one good answer".to_owned()),
+            (None, []) if !unknown.is_empty() => (Severity::Unknown, format!("Cannot be told: {}", unknown.join(", "))),
             (None, []) => (Severity::Ok, "Every limit holds".to_owned()),
             (None, broken) => (Severity::Critical, format!("Broken: {}", broken.join(", "))),
         };
@@ -230,6 +238,10 @@ mod tests {
             assert!(!page.contains("<script") && !page.contains("src=") && !page.contains("href=\"http"), "{page}");
             assert!(!page.contains("NaN") && !page.contains("inf%"), "{page}");
             assert!(page.contains("Broken: p(95)&lt;1us"), "{page}");
+            // What cannot be told does not hold: a handful of requests has no p(99).
+            let limits = ["p(99)<1h".parse().unwrap()];
+            let page = Told { name: "a", ran: &ran, seconds: &seconds, limits: &limits, why: None }.render();
+            assert!(!page.contains("Every limit holds"), "{page}");
         }
     }
 }

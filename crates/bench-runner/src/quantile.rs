@@ -15,7 +15,7 @@ use crate::tally::Times;
 const NEEDED_BEYOND: f64 = 10.0;
 
 /// 97.5 % of the normal distribution lie below it.
-const Z: f64 = 1.959_963_984_540_054;
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 
 /// A quantile, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -42,6 +42,17 @@ pub fn run(args: &StressArgs, work: &mut Work<'_>) -> Result<(), Failure> {
     args.slo.iter().try_for_each(is_of_load)?;
     let target = target(&args.url, &args.what)?;
     work.subject.clone_from(&target.name);
+    let are_given = args.rate.is_some() && args.peak.is_some();
+    if args.dry_run && !are_given {
+        let message = format!(
+            "as much as goes over {} connections for {} to {}, to learn the rates; with --rate and --peak it is not needed",
+            args.connections,
+            format_seconds(TRIED.as_secs_f64()),
+            target.address
+        );
+        work.run.emit(&Record::new(Kind::Plan, &target.name, Status::Planned, message));
+        return Ok(());
+    }
     let (low, peak) = match (args.rate, args.peak) {
         (Some(low), Some(peak)) => (low, peak),
         (low, peak) => {

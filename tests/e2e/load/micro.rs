@@ -84,6 +84,14 @@ fn a_slower_routine_is_told_from_noise() {
     results(&root, "HS256/sign", "main", 1800.0);
     let output = bench(state.path(), &["micro", root.to_str().unwrap(), "--baseline", "main"]);
     assert_eq!(output.code, 0, "{output}");
+    // A baseline that nobody saved is no comparison, and neither is criterion's own copy of the same run.
+    let output = bench(state.path(), &["micro", root.to_str().unwrap(), "--baseline", "mian"]);
+    assert!(output.code == 3 && output.stderr.contains("mian"), "{output}");
+    let copy = state.path().join("copy");
+    results(&copy, "HS256/sign", "new", 1500.0);
+    results(&copy, "HS256/sign", "base", 1500.0);
+    let output = bench(state.path(), &["micro", copy.to_str().unwrap()]);
+    assert!(output.code == 0 && output.stdout.contains("both are the same run"), "{output}");
     // What cannot be read is named.
     fs::write(root.join("alone/new/sample.json"), r#"{"iters": [1.0], "times": []}"#).unwrap();
     let output = bench(state.path(), &["micro", root.to_str().unwrap()]);

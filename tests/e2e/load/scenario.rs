@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 use testbed::{Nginx, Output, RUN_LIMIT, Signal, records, run, start, tool};
 
-use super::{ended, near, number, summary};
+use super::{ended, is_told_late, near, number, summary};
 
 struct Bed {
     nginx: Nginx,
@@ -61,7 +61,7 @@ fn every_route_gets_its_share_and_answers_for_itself() {
     near(number(&of("good"), "scheduled"), 300.0, "three quarters");
     near(number(&of("bad"), "scheduled"), 100.0, "one quarter");
     // Not one good answer, and yet the whole and the other route are within their limits.
-    assert_eq!(of("bad")["status"], "critical");
+    assert!(of("bad")["status"] == "critical" || is_told_late(&of("bad")), "{output}");
     for limit in ["error_rate<1%", "error_rate<30%"] {
         assert_eq!(of(limit)["status"], "ok", "{output}");
     }

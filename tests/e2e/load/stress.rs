@@ -76,6 +76,8 @@ fn what_does_not_break_and_what_never_held_are_told_apart() {
         ("queue", &["--rate", "100", "--peak", "50"], 3, "not above"),
         ("queue", &["--slo", "count>3"], 3, "count>3"),
         ("queue", &["--dry-run", "--rate", "10", "--peak", "50"], 0, "planned"),
+        // Nothing is sent: this one would answer nothing well.
+        ("bad", &["--dry-run"], 0, "to learn the rates"),
     ] {
         let output = bed.stress(path, args);
         assert_eq!(output.code, code, "{args:?}: {output}");

@@ -119,7 +119,8 @@ impl Probe<'_> {
             }
             let known = limit.metric.as_ref().and_then(|metric| value(metric, ran, &sample));
             if !matches!(known, Some(crate::report::Value::Known(_))) {
-                return Outcome::Broken(format!("{limit} cannot be told"));
+                let why = format!("{limit} cannot be told of {} requests: try longer (--probe)", sample.len());
+                return Outcome::Invalid(why);
             }
         }
         match verdict::growth(ran) {

@@ -198,23 +198,22 @@ fn tell(found: &Found, args: &SearchArgs, work: &Work<'_>) {
         (Some(low), _, Some((rate, why))) => {
             (Status::Unknown, format!("{low:.1} a second and more; {rate:.1} cannot be tried from here: {why}"))
         }
-        (Some(low), Some((rate, why)), None) => {
-            let doubt = if found.is_verified { "" } else { ", which was not tried again" };
-            (Status::Ok, format!("{low:.1} requests a second hold{doubt}; at {rate:.1} {why}"))
+        (Some(low), Some((rate, why)), None) if found.is_verified => {
+            (Status::Ok, format!("{low:.1} requests a second hold; at {rate:.1} {why}"))
         }
+        (Some(low), Some((rate, why)), None) => (
+            Status::Unknown,
+            format!("{low:.1} requests a second held once, and not twice as long; at {rate:.1} {why}"),
+        ),
         (low, None, None) => {
             (Status::Unknown, format!("no end was found up to {:.1} a second", low.unwrap_or_default()))
         }
     };
-    let too_low = args.at_least.filter(|wanted| low.is_none_or(|low| low < *wanted) && status == Status::Ok);
+    let too_low = args.at_least.filter(|wanted| low.is_some_and(|low| low < *wanted) && status == Status::Ok);
     let (status, message) = match too_low {
         Some(wanted) => (Status::Critical, format!("less than {wanted}: {message}")),
-        // Enough is enough, wherever the end is.
-        None if status == Status::Unknown
-            && args.at_least.is_some_and(|wanted| low.is_some_and(|low| low >= wanted)) =>
-        {
-            (Status::Ok, message)
-        }
+        // Enough is enough, wherever the end is, when it was tried twice.
+        None if status == Status::Unknown && found.is_verified && args.at_least.is_some() => (Status::Ok, message),
         None => (status, message),
     };
     work.run.emit(

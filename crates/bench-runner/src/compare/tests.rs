@@ -80,6 +80,19 @@ fn what_never_differs_is_no_difference() {
 }
 
 #[test]
+fn what_only_the_second_side_hides_is_hidden() {
+    let mut pairs = pairs(&mut Noise(3), 0.01, 1.0);
+    let hidden = |pairs: &[(Metrics, Metrics)]| -> Vec<&str> {
+        METRICS.iter().filter(|metric| is_hidden(metric, pairs)).map(|metric| metric.name).collect()
+    };
+    assert!(hidden(&pairs).is_empty());
+    pairs[4].1.0.remove("response_p99_seconds");
+    assert_eq!(hidden(&pairs), ["response_p99_seconds"]);
+    pairs[7].0.0.remove("response_p99_seconds");
+    assert!(hidden(&pairs).is_empty(), "neither side knows it");
+}
+
+#[test]
 fn chances_are_those_over_all_tests() {
     let close =
         |found: Vec<f64>, wanted: &[f64]| found.iter().zip(wanted).all(|(one, other)| (one - other).abs() < 1e-12);

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use maint_core::failure::Failure;
 
+use super::plan::{Done, Meeting, Plan};
 use super::target::Target;
 use super::watch::Watch;
-use super::worker::{Done, Meeting, Plan, work};
+use super::worker::work;
 use crate::schedule::{Arrival, Slots, Stage};
 use crate::tally::{Fault, Tally};
 

@@ -7,19 +7,17 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, OnceLock};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+use super::connection::{Connection, Request, State};
 use super::heard::{Answer, Broken, Heard};
+use super::plan::{Done, Meeting, Plan};
 use super::stream::Stream;
 use super::talk::Talk;
-use super::target::Target;
-use super::watch::Watch;
-use crate::schedule::Slots;
 use crate::tally::{Fault, Tally};
 
 /// How long a connection rests after a failure when nothing else holds requests back.
@@ -32,121 +30,6 @@ const SECOND: u64 = 1_000_000_000;
 const BUFFER: usize = 64 * 1024;
 /// How many events are taken at once.
 const EVENTS: usize = 256;
-
-/// What a thread is to do. Times are in nanoseconds since the run's beginning.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// Whom to ask.
-    pub target: &'a Target,
-    /// How many connections to hold.
-    pub connections: usize,
-    /// When to ask; `None`: on each connection as soon as it is free (a closed model).
-    pub slots: Option<Slots>,
-    /// When asking ends.
-    pub until: u64,
-    /// How long answers are awaited after that.
-    pub drain: u64,
-    /// When an answer is given up, counted from its planned start.
-    pub timeout: u64,
-    /// Use connections for more than one request.
-    pub keep_alive: bool,
-    /// Through which others look at the run.
-    pub watch: &'a Watch,
-    /// Which of its threads this is.
-    pub thread: usize,
-}
-
-/// What the threads of a run have in common: where they meet before it begins.
-#[derive(Debug)]
-pub struct Meeting {
-    barrier: Barrier,
-    start: OnceLock<Instant>,
-    open: AtomicUsize,
-}
-
-impl Meeting {
-    /// For that many threads.
-    pub fn new(threads: usize) -> Self {
-        Meeting { barrier: Barrier::new(threads), start: OnceLock::new(), open: AtomicUsize::new(0) }
-    }
-
-    /// When the run began, after it has.
-    pub fn start(&self) -> Option<Instant> {
-        self.start.get().copied()
-    }
-
-    /// How many connections there were when it began.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Acquire)
-    }
-}
-
-/// What a thread did.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// What became of its requests.
-    pub tally: Tally,
-    /// The processor time that it took while the run lasted.
-    pub cpu: Duration,
-    /// How long it lasted.
-    pub elapsed: Duration,
-    /// The first thing that went wrong, for people.
-    pub trouble: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// There is no socket; the next request opens one.
-    Closed,
-    /// Connecting, or in the handshake.
-    Opening,
-    /// Logging in.
-    Greeting,
-    /// Open and free.
-    Idle,
-    /// A request is under way.
-    Busy,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Request {
-    planned: u64,
-    sent: u64,
-    number: u64,
-    /// It was sent before, on a connection that the server had just closed.
-    again: bool,
-}
-
-#[derive(Debug)]
-struct Connection<'a> {
-    state: State,
-    stream: Option<Stream>,
-    talk: Talk<'a>,
-    /// What is to be said, and how much of it was.
-    out: Vec<u8>,
-    written: usize,
-    request: Option<Request>,
-    /// Events of a socket that was closed since are told by it.
-    generation: u32,
-    /// An answer has come on this socket.
-    used: bool,
-}
-
-impl<'a> Connection<'a> {
-    /// A login or a request is under way.
-    fn is_talking(&self) -> bool {
-        matches!(self.state, State::Greeting | State::Busy)
-    }
-
-    /// The talk, and where it may say more: what was said before is gone from there.
-    fn fresh(&mut self) -> (&mut Talk<'a>, &mut Vec<u8>) {
-        if self.written >= self.out.len() {
-            self.out.clear();
-            self.written = 0;
-        }
-        (&mut self.talk, &mut self.out)
-    }
-}
 
 struct Worker<'a> {
     plan: Plan<'a>,
